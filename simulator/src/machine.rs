@@ -1,0 +1,69 @@
+//! Machines: what a unit runs on. The agent knows them only through [`Machines`] and [`Machine`].
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+/// What a new machine is to be like.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// `0`, `1`, … unique in the model.
+    pub id: String,
+    /// Host name inside.
+    pub hostname: String,
+    /// Its address on the model's network.
+    pub address: Ipv4Addr,
+}
+
+/// All machines of one model, and the network between them.
+#[async_trait]
+pub trait Machines: Send + Sync {
+    /// Make and boot a machine. When this returns, programs can be run in it.
+    async fn create(&self, spec: MachineSpec) -> Result<Box<dyn Machine>>;
+    /// Find a machine again that an earlier controller process made; its processes may be running or gone.
+    async fn adopt(&self, spec: MachineSpec) -> Result<Box<dyn Machine>>;
+    /// End every machine of the model and remove every trace: processes, mounts, namespaces, files. Also
+    /// works when the controller that made them was killed. Bounded in time; safe to repeat.
+    async fn destroy_all(&self) -> Result<()>;
+}
+
+/// One machine.
+#[async_trait]
+pub trait Machine: Send + Sync {
+    /// What it was made from (its address may have been changed since).
+    fn spec(&self) -> MachineSpec;
+    /// Whether it is powered on.
+    fn is_running(&self) -> bool;
+    /// Process id, seen from the host, of the machine's first process.
+    fn init_pid(&self) -> Option<u32>;
+    /// The directory of the host that is `/var/lib/juju` inside. It outlives power cuts and reboots.
+    fn juju_dir(&self) -> PathBuf;
+    /// A command that will run `program` (a path inside) in the machine, as root, with an empty environment
+    /// but for what the caller adds, in `cwd` (a path inside), as leader of its own session.
+    fn command(&self, program: &Path, cwd: &Path) -> Command;
+    /// Where a path inside is found from the host while the machine runs.
+    fn host_path(&self, inside: &Path) -> Result<PathBuf>;
+    /// A power cut: every process is gone, the disk stays.
+    async fn kill(&self) -> Result<()>;
+    /// Power on after [`Machine::kill`]. Enabled services start, as at a boot.
+    async fn start(&self) -> Result<()>;
+    /// Orderly shutdown (services are stopped), then power on.
+    async fn reboot(&self) -> Result<()>;
+    /// Cut it off the model's network, or plug it in again.
+    async fn set_connected(&self, connected: bool) -> Result<()>;
+    /// Change its address.
+    async fn set_address(&self, address: Ipv4Addr) -> Result<()>;
+    /// Leave only `free_kib` KiB free on its disk; `None` gives all space back.
+    async fn limit_disk(&self, free_kib: Option<u64>) -> Result<()>;
+    /// Make a block device of `size_mib` MiB, or find the one made before under this `name`, visible inside;
+    /// returns its path inside (a loop device over a sparse file kept with the model).
+    async fn attach_block(&self, name: &str, size_mib: u64) -> Result<PathBuf>;
+    /// Take a block device away from the machine; its content stays with the model.
+    async fn detach_block(&self, name: &str) -> Result<()>;
+    /// End it and remove what it left behind.
+    async fn destroy(&self) -> Result<()>;
+}
