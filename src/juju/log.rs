@@ -1,0 +1,158 @@
+//! The charm's log lines on their way to Juju. Each `juju-log` call starts a process, so lines from INFO up are kept
+//! and sent in one call per run of equal level; DEBUG and TRACE go to standard output, which Juju itself logs at DEBUG.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::tools::{ToolError, Tools};
+
+/// Lines that wait for [`LogBuffer::flush`]; itself the layer to register with `tracing`. Clones share their lines.
+#[derive(Debug, Clone, Default)]
+pub struct LogBuffer {
+    lines: Arc<Mutex<Vec<(Level, String)>>>,
+}
+
+impl LogBuffer {
+    /// An empty buffer.
+    pub fn new() -> LogBuffer {
+        LogBuffer::default()
+    }
+
+    /// Sends what has gathered, in order. What Juju did not take is written to standard output, so that it still
+    /// reaches the log, only at DEBUG.
+    ///
+    /// # Errors
+    /// The first `juju-log` that failed; nothing is tried after it.
+    pub async fn flush(&self, tools: &Tools) -> Result<(), ToolError> {
+        let lines = std::mem::take(&mut *self.lock());
+        let mut runs = lines.chunk_by(|one, other| one.0 == other.0);
+        while let Some(run) = runs.next() {
+            let text = joined(run);
+            if let Err(error) = tools.log(run[0].0, &text).await {
+                to_stdout(&text);
+                runs.for_each(|run| to_stdout(&joined(run)));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A panic elsewhere while logging leaves whole lines behind: they are still good.
+    fn lock(&self) -> MutexGuard<'_, Vec<(Level, String)>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogBuffer {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let text = line.message + &line.fields;
+        match *event.metadata().level() {
+            Level::DEBUG | Level::TRACE => to_stdout(&text),
+            level => self.lock().push((level, text)),
+        }
+    }
+}
+
+/// `message key=value key=value`.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Line {
+    fn push(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            "message" => self.message.write_fmt(value),
+            name => write!(self.fields, " {name}={value}"),
+        };
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.push(field, format_args!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.push(field, format_args!("{value}"));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut chain = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            chain = format!("{chain}: {error}");
+            cause = error.source();
+        }
+        self.push(field, format_args!("{chain}"));
+    }
+}
+
+fn joined(run: &[(Level, String)]) -> String {
+    run.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// Nowhere is left to report that standard output is gone.
+fn to_stdout(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+    use crate::juju::tools::fake::FakeTools;
+
+    fn logged(with: impl FnOnce()) -> LogBuffer {
+        let buffer = LogBuffer::new();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(buffer.clone()), with);
+        buffer
+    }
+
+    #[test]
+    fn a_line_is_its_message_and_its_fields() {
+        let buffer = logged(|| {
+            let cause = std::io::Error::other("disk full");
+            tracing::info!(member = "etcd0", term = 7, "started");
+            tracing::error!(error = &cause as &dyn std::error::Error, "cannot write");
+            tracing::debug!("only to standard output");
+        });
+        let lines: Vec<String> = buffer.lock().iter().map(|(_, text)| text.clone()).collect();
+        assert_eq!(lines, ["started member=etcd0 term=7", "cannot write error=disk full"]);
+    }
+
+    #[tokio::test]
+    async fn lines_of_one_level_are_one_call() {
+        let buffer = logged(|| {
+            tracing::info!("one");
+            tracing::info!("-two");
+            tracing::warn!("three");
+        });
+        let fake = FakeTools::new().tool("juju-log", "exit 0");
+        buffer.flush(&fake.tools()).await.unwrap();
+        buffer.flush(&fake.tools()).await.unwrap();
+        assert_eq!(
+            fake.calls(),
+            ["juju-log|--log-level|INFO|--|one\n-two", "juju-log|--log-level|WARNING|--|three"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refused_line_is_an_error_once() {
+        let buffer = logged(|| tracing::info!("one"));
+        let fake = FakeTools::new().tool("juju-log", "echo ERROR socket gone >&2; exit 1");
+        buffer.flush(&fake.tools()).await.unwrap_err();
+        buffer.flush(&fake.tools()).await.unwrap();
+    }
+}

@@ -1,0 +1,21 @@
+//! The port to Juju: the hook's environment and the hook tools, as types. It knows nothing of etcd, and nothing else
+//! in the charm starts a hook tool or reads the environment.
+
+mod context;
+mod log;
+mod names;
+mod network;
+mod parse;
+mod status;
+mod tools;
+
+pub use context::{
+    Context, ContextError, JujuVersion, Proxies, RelationContext, SecretContext, StorageContext,
+};
+pub use log::LogBuffer;
+pub use names::{NameError, RelationId, UnitName};
+pub use network::{Address, Network};
+pub use status::{Status, StatusKind};
+pub use tools::{
+    Databag, GoalState, Resource, SecretInfo, SecretOwner, Storage, ToolError, ToolErrorKind, Tools,
+};

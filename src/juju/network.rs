@@ -1,0 +1,125 @@
+//! What `network-get` says of an endpoint: where to listen, and where others reach this unit. Addresses keep Juju's
+//! order without repetitions; link-local IPv6 addresses are left out, as nobody else can use them.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+/// An address as Juju gives it: an IP address, or a name where a cross-model relation or a cloud has only that.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A DNS name.
+    Name(String),
+}
+
+impl fmt::Display for Address {
+    /// Without brackets, also for IPv6: a certificate's name, not a URL's host.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The addresses of one endpoint's binding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// This machine's own addresses in that space.
+    pub bind: Vec<IpAddr>,
+    /// Where others reach this unit; may differ from `bind` across models.
+    pub ingress: Vec<Address>,
+    /// Networks this unit's own calls come from, as CIDR.
+    pub egress: Vec<String>,
+}
+
+/// The tool's JSON: all three lists are left out when empty, names are hyphenated (the same from 2.9 to 4.0).
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct Answer {
+    bind_addresses: Vec<Interface>,
+    ingress_addresses: Vec<String>,
+    egress_subnets: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Interface {
+    #[serde(default)]
+    addresses: Option<Vec<InterfaceAddress>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InterfaceAddress {
+    #[serde(default)]
+    value: String,
+}
+
+impl From<Answer> for Network {
+    fn from(answer: Answer) -> Network {
+        let bound =
+            answer.bind_addresses.into_iter().flat_map(|interface| interface.addresses.unwrap_or_default());
+        let bind = bound.filter_map(|address| address.value.parse().ok()).filter(is_usable);
+        let ingress = answer.ingress_addresses.into_iter().filter(|text| !text.is_empty()).map(host);
+        let ingress = ingress.filter(|host| !matches!(host, Address::Ip(address) if !is_usable(address)));
+        Network { bind: distinct(bind), ingress: distinct(ingress), egress: distinct(answer.egress_subnets) }
+    }
+}
+
+fn host(text: String) -> Address {
+    text.parse().map_or(Address::Name(text), Address::Ip)
+}
+
+/// An IPv6 link-local address needs a zone that only this machine knows.
+fn is_usable(address: &IpAddr) -> bool {
+    !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// First-seen order, each value once.
+fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut seen = Vec::new();
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(json: &str) -> Network {
+        serde_json::from_str::<Answer>(json).unwrap().into()
+    }
+
+    #[test]
+    fn order_is_kept_and_repetitions_and_link_local_addresses_are_dropped() {
+        // In the shape of a 3.6 agent's JSON, with two interfaces and an IPv6 address.
+        let network = network(
+            r#"{"bind-addresses":[
+                 {"mac-address":"00:16:3e:11:22:33","interface-name":"eth0","addresses":[
+                   {"hostname":"","value":"10.20.1.42","cidr":"10.20.1.0/24"},
+                   {"hostname":"","value":"fe80::216:3eff:fe11:2233","cidr":"fe80::/64"},
+                   {"hostname":"","value":"fd42::42","cidr":"fd42::/64"}]},
+                 {"mac-address":"","interface-name":"","addresses":[
+                   {"hostname":"","value":"10.20.1.42","cidr":""}]},
+                 {"mac-address":"","interface-name":"fan","addresses":[]}],
+                "egress-subnets":["10.20.1.42/32"],
+                "ingress-addresses":["10.20.1.42","db.example.com","10.20.1.42"]}"#,
+        );
+        assert_eq!(network.bind, ["10.20.1.42".parse::<IpAddr>().unwrap(), "fd42::42".parse().unwrap()]);
+        let ingress: Vec<String> = network.ingress.iter().map(ToString::to_string).collect();
+        assert_eq!(ingress, ["10.20.1.42", "db.example.com"]);
+        assert_eq!(network.egress, ["10.20.1.42/32"]);
+    }
+
+    #[test]
+    fn left_out_lists_are_empty_ones() {
+        assert_eq!(network("{}"), Network::default());
+        assert_eq!(network(r#"{"bind-addresses":[{"addresses":null}]}"#), Network::default());
+    }
+}

@@ -1,0 +1,69 @@
+//! Actions: parameters in, results out. An action fails by `action-fail` and exit code 0: with another exit code Juju
+//! replaces the message by its own.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{ToolError, Tools, parse, pieces};
+
+/// Longest message for an operator; the log has the rest.
+const MESSAGE_BYTES: usize = 32 * 1024;
+
+impl Tools {
+    /// The parameters, with the schema's defaults.
+    pub async fn action_parameters(&self) -> Result<Map<String, Value>, ToolError> {
+        self.ask("action-get", [], parse::map).await
+    }
+
+    /// Sets results. Keys are dotted paths of lower-case letters, digits and hyphens; `stdout` and `stderr` belong to
+    /// Juju. A single result must stay below 128 KiB.
+    pub async fn action_set(&self, results: &BTreeMap<String, String>) -> Result<(), ToolError> {
+        if results.is_empty() {
+            return Ok(());
+        }
+        self.tell("action-set", results.iter().map(|(key, value)| format!("{key}={value}"))).await
+    }
+
+    /// Marks the action as failed; the last message wins. The program must still end with exit code 0.
+    pub async fn action_fail(&self, message: &str) -> Result<(), ToolError> {
+        let message = pieces(message, MESSAGE_BYTES).into_iter().next().unwrap_or_default();
+        self.tell("action-fail", ["--", message]).await
+    }
+
+    /// Shows a line to the operator while the action runs.
+    pub async fn action_log(&self, message: &str) -> Result<(), ToolError> {
+        for piece in pieces(message, MESSAGE_BYTES) {
+            self.tell("action-log", ["--", piece]).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeTools;
+
+    #[tokio::test]
+    async fn an_action_reads_parameters_and_reports_in_single_calls() {
+        let fake = FakeTools::new()
+            .tool("action-get", r#"echo '{"target":"/home/ubuntu","skip-backup":true}'"#)
+            .tool("action-set", "exit 0")
+            .tool("action-fail", "exit 0")
+            .tool("action-log", "exit 0");
+        let tools = fake.tools();
+        assert_eq!(tools.action_parameters().await.unwrap()["skip-backup"], true);
+        let results = ["snapshot.path", "snapshot.size"].map(|key| (key.to_owned(), " a=b\n".to_owned()));
+        tools.action_set(&results.into()).await.unwrap();
+        tools.action_fail("-f").await.unwrap();
+        tools.action_log("half done").await.unwrap();
+        assert_eq!(
+            fake.calls()[1..],
+            [
+                "action-set|snapshot.path= a=b\n|snapshot.size= a=b\n",
+                "action-fail|--|-f",
+                "action-log|--|half done",
+            ]
+        );
+    }
+}
