@@ -26,18 +26,22 @@ pub enum Request {
     ConfigGet { application: String, option: Option<String> },
     /// Set options from text (parsed by the option's declared type) and set others back to their default.
     ConfigSet { application: String, set: BTreeMap<String, String>, reset: Vec<String> },
-    /// Queue an action on each unit (`application/leader` allowed); `Done` carries `{"tasks": {unit: id}}`.
+    /// Queue an action on each unit (`application/leader` allowed); `Done` carries
+    /// `{"operation": ID, "tasks": {unit: id}}`, the units by their real names.
     Run { units: Vec<String>, action: String, parameters: serde_json::Map<String, serde_json::Value> },
     /// Follow a task until it has ended: `Log` lines (from action-log), then `Done` with the [`Task`].
     /// `Failed` after `timeout_ms` without an end.
     WaitTask { id: String, timeout_ms: u64 },
     /// The [`Task`] as it is now.
     ShowTask { id: String },
+    /// Operations, oldest first, or the one with this id; `Done` carries
+    /// `[{"id": ID, "action": NAME, "tasks": [Task, ..]}, ..]`.
+    Operations { id: Option<String> },
     /// Ask that a task be cancelled.
     CancelTask { id: String },
     /// The declared actions of an application, with their parameter schemas.
     Actions { application: String },
-    /// Everything that `status` shows, in the structure of Juju's `status --format json`.
+    /// Everything that `status` shows; `Done` carries a [`crate::status::Status`].
     Status,
     /// Juju's `show-unit --format json`: databags, addresses, ports, leadership.
     ShowUnit { unit: String },
@@ -48,17 +52,24 @@ pub enum Request {
     Machine { unit: String },
     /// Upload a resource from a file of this host.
     AttachResource { application: String, resource: String, file: PathBuf },
+    /// The resources of an application: `Done` carries
+    /// `[{"name", "type", "filename", "description", "revision" (absent without an upload), "size", "fingerprint"}, ..]`.
+    Resources { application: String },
+    /// `juju expose` and `juju unexpose`.
+    Expose { application: String, exposed: bool },
+    /// `juju trust` (or, with `trusted` false, its removal).
+    Trust { application: String, trusted: bool },
     /// Replace the charm of an application (and upload resources with it).
     Refresh { application: String, charm: PathBuf, resources: BTreeMap<String, PathBuf>, force_units: bool },
     /// Add storage to a running unit (`name=spec`), or attach/detach an existing instance.
     AddStorage { unit: String, name: String, spec: String },
     AttachStorage { unit: String, storage: String },
     DetachStorage { storage: String },
-    Storage,
     /// Retry, or with `no_retry` mark as done, the failed hook of a unit.
     Resolved { unit: String, no_retry: bool },
-    /// Set model options (`update-status-hook-interval`, `automatically-retry-hooks`, `juju-http-proxy`…).
-    ModelConfig { set: BTreeMap<String, String> },
+    /// Set model options (`update-status-hook-interval`, `automatically-retry-hooks`, `juju-http-proxy`…) and set others
+    /// back; `Done` carries all of them as `{name: value}`, also when nothing is set.
+    ModelConfig { set: BTreeMap<String, String>, reset: Vec<String> },
     /// Log lines as `Log` replies; with `follow` until the connection closes, otherwise those there are now.
     DebugLog { follow: bool, include: Vec<String>, lines: Option<usize>, level: Option<String> },
     /// Wait until a predicate over the model holds (`idle`, or `status` words); `Failed` says what was missing.
@@ -186,6 +197,15 @@ pub struct Task {
     pub message: String,
     /// The result map.
     pub results: serde_json::Value,
+    /// When it was asked for, began and ended, by [`crate::status::format_time`]; empty before.
+    #[serde(default)]
+    pub enqueued: String,
+    /// See `enqueued`.
+    #[serde(default)]
+    pub started: String,
+    /// See `enqueued`.
+    #[serde(default)]
+    pub completed: String,
     /// `action-log` lines.
     pub log: Vec<LogLine>,
 }
