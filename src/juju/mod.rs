@@ -14,7 +14,7 @@ pub use context::{
 };
 pub use log::LogBuffer;
 pub use names::{NameError, RelationId, UnitName};
-pub use network::{Address, Network};
+pub use network::{Host, Network};
 pub use status::{Status, StatusKind};
 pub use tools::{
     Databag, GoalState, Resource, SecretInfo, SecretOwner, Storage, ToolError, ToolErrorKind, Tools,

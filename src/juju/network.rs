@@ -6,21 +6,21 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-/// An address as Juju gives it: an IP address, or a name where a cross-model relation or a cloud has only that.
+/// How Juju says where something is reached: an IP address, or a name where a cross-model relation or a cloud has only that.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Address {
+pub enum Host {
     /// An IP address.
-    Ip(IpAddr),
+    Address(IpAddr),
     /// A DNS name.
     Name(String),
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for Host {
     /// Without brackets, also for IPv6: a certificate's name, not a URL's host.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Ip(address) => address.fmt(f),
-            Address::Name(name) => f.write_str(name),
+            Host::Address(address) => address.fmt(f),
+            Host::Name(name) => f.write_str(name),
         }
     }
 }
@@ -31,7 +31,7 @@ pub struct Network {
     /// This machine's own addresses in that space.
     pub bind: Vec<IpAddr>,
     /// Where others reach this unit; may differ from `bind` across models.
-    pub ingress: Vec<Address>,
+    pub ingress: Vec<Host>,
     /// Networks this unit's own calls come from, as CIDR.
     pub egress: Vec<String>,
 }
@@ -63,13 +63,13 @@ impl From<Answer> for Network {
             answer.bind_addresses.into_iter().flat_map(|interface| interface.addresses.unwrap_or_default());
         let bind = bound.filter_map(|address| address.value.parse().ok()).filter(is_usable);
         let ingress = answer.ingress_addresses.into_iter().filter(|text| !text.is_empty()).map(host);
-        let ingress = ingress.filter(|host| !matches!(host, Address::Ip(address) if !is_usable(address)));
+        let ingress = ingress.filter(|host| !matches!(host, Host::Address(address) if !is_usable(address)));
         Network { bind: distinct(bind), ingress: distinct(ingress), egress: distinct(answer.egress_subnets) }
     }
 }
 
-fn host(text: String) -> Address {
-    text.parse().map_or(Address::Name(text), Address::Ip)
+fn host(text: String) -> Host {
+    text.parse().map_or(Host::Name(text), Host::Address)
 }
 
 /// An IPv6 link-local address needs a zone that only this machine knows.

@@ -33,7 +33,7 @@ pub enum Resource {
 
 impl Resource {
     /// The file, if there is one.
-    pub fn path(self) -> Option<PathBuf> {
+    pub fn into_path(self) -> Option<PathBuf> {
         match self {
             Resource::Present(path) => Some(path),
             Resource::Absent(_) => None,
@@ -104,7 +104,7 @@ mod tests {
             ),
         );
         let tools = fake.tools();
-        assert_eq!(tools.resource("etcd").await.path(), Some(full));
+        assert_eq!(tools.resource("etcd").await.into_path(), Some(full));
         assert_eq!(tools.resource("core").await, Resource::Absent("resource core is empty".into()));
         let Resource::Absent(reason) = tools.resource("snapshot").await else { panic!("present") };
         assert!(reason.starts_with("cannot use resource-get: could not download resource"), "{reason}");

@@ -1,0 +1,331 @@
+//! One snap of this machine. What is installed is read from snapd's own files, cheaply and without its daemon;
+//! changes go through the `snap` command, whose refusals are told apart by their words.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::files;
+use crate::process::{Output, ProcessError, Run};
+
+/// Downloads and the copy of a snap's data belong to a change; slow networks and large data need time.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(20 * 60);
+/// How long a change waits for another one to end, or for snapd to come back from its own refresh.
+const BUSY_PATIENCE: Duration = Duration::from_secs(120);
+/// First pause between two attempts; doubled up to 10 s.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a snap could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapError {
+    /// The snap store does not answer: no network, no proxy set, or none intended.
+    #[error("cannot reach the snap store: {message}")]
+    StoreUnreachable {
+        /// snapd's words.
+        message: String,
+    },
+    /// The store has no such snap in that channel for this machine.
+    #[error("cannot find that snap or channel in the store: {message}")]
+    ChannelNotFound {
+        /// snapd's words; they may name channels that exist.
+        message: String,
+    },
+    /// The snap is not on this machine.
+    #[error("cannot use snap {name}: it is not installed")]
+    NotInstalled {
+        /// The snap.
+        name: String,
+    },
+    /// Another change was still going on after two minutes, or snapd did not come back.
+    #[error("cannot change the snap while snapd is busy: {message}")]
+    Busy {
+        /// snapd's words.
+        message: String,
+    },
+    /// This snapd is too old for the request.
+    #[error("cannot ask this version of snapd for that: {message}")]
+    Unsupported {
+        /// snapd's words.
+        message: String,
+    },
+    /// snapd's files are there and cannot be understood.
+    #[error("cannot read what is installed as snap {name}: {detail}")]
+    Unreadable {
+        /// The snap.
+        name: String,
+        /// Which file and why.
+        detail: String,
+    },
+    /// Anything else.
+    #[error("cannot change the snap: {message}")]
+    Other {
+        /// snapd's words.
+        message: String,
+    },
+    /// The `snap` command did not run to its end.
+    #[error("cannot run the snap command to its end")]
+    Process(#[source] ProcessError),
+}
+
+/// An installed snap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The store's number, or `x1`, `x2`, … for one installed from a file.
+    pub revision: String,
+    /// The version that the snap names itself.
+    pub version: String,
+}
+
+/// A snap by its name.
+#[derive(Debug, Clone)]
+pub struct Snap {
+    name: String,
+    mounts: PathBuf,
+    program: OsString,
+    patience: Duration,
+}
+
+impl Snap {
+    /// The snap of that name, installed or not.
+    pub fn new(name: &str) -> Snap {
+        Snap {
+            name: name.to_owned(),
+            mounts: PathBuf::from("/snap"),
+            program: "snap".into(),
+            patience: BUSY_PATIENCE,
+        }
+    }
+
+    /// What is installed; `None` only if nothing is. Starts no program.
+    ///
+    /// # Errors
+    /// [`SnapError::Unreadable`].
+    pub fn installed(&self) -> Result<Option<Installed>, SnapError> {
+        #[derive(Deserialize)]
+        struct Meta {
+            version: Version,
+        }
+        /// Unquoted versions such as 3.4 are numbers to a YAML reader.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Version {
+            Text(String),
+            Whole(u64),
+            Number(f64),
+        }
+        let unreadable = |path: &Path, error: &dyn std::fmt::Display| SnapError::Unreadable {
+            name: self.name.clone(),
+            detail: format!("{}: {error}", path.display()),
+        };
+        let link = self.mounts.join(&self.name).join("current");
+        let revision = match std::fs::read_link(&link) {
+            Ok(target) => {
+                target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(&link, &error)),
+        };
+        let path = link.join("meta/snap.yaml");
+        let text = files::read(&path).map_err(|error| unreadable(&path, &error))?;
+        let text = text.ok_or_else(|| unreadable(&path, &"missing: the snap is not mounted"))?;
+        let meta: Meta = crate::yaml::from_str(&String::from_utf8_lossy(&text))
+            .map_err(|error| unreadable(&path, &error))?;
+        let version = match meta.version {
+            Version::Text(text) => text,
+            Version::Whole(number) => number.to_string(),
+            Version::Number(number) => number.to_string(),
+        };
+        Ok(Some(Installed { revision, version }))
+    }
+
+    /// The channel that it follows, as far as `snap list` tells: nothing for a snap from a file, or where the column is
+    /// missing or cut short.
+    ///
+    /// # Errors
+    /// `snap` cannot be run.
+    pub async fn tracking(&self) -> Result<Option<String>, SnapError> {
+        let output = self.command(["list", &self.name]).status().await.map_err(SnapError::Process)?;
+        Ok(if output.code == Some(0) { tracking(&self.name, &output.text()) } else { None })
+    }
+
+    /// Installs it from the store. Fine if it is installed, whatever its channel.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn install(&self, channel: &str) -> Result<(), SnapError> {
+        self.change(["install", &self.name, &format!("--channel={channel}")]).await
+    }
+
+    /// Installs it from a file that nobody has signed; over an installed one this is its refresh, and its data is kept.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn install_file(&self, file: impl AsRef<Path>) -> Result<(), SnapError> {
+        // With a bare file name, snapd would look for a snap of that name in the store.
+        let file =
+            std::path::absolute(file).map_err(|error| SnapError::Other { message: error.to_string() })?;
+        self.change([OsString::from("install"), "--dangerous".into(), file.into()]).await
+    }
+
+    /// Moves it to a channel and its newest revision, and follows that channel from now on.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn refresh(&self, channel: &str) -> Result<(), SnapError> {
+        // snap itself says "not installed" with exit code 0.
+        if self.installed()?.is_none() {
+            return Err(SnapError::NotInstalled { name: self.name.clone() });
+        }
+        self.change(["refresh", &self.name, &format!("--channel={channel}")]).await
+    }
+
+    /// Connects a plug to the system's slot of that name.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn connect(&self, plug: &str) -> Result<(), SnapError> {
+        self.change(["connect", &format!("{}:{plug}", self.name)]).await
+    }
+
+    /// Holds automatic refreshes of this snap for good; explicit ones still work. snapd 2.58 and later.
+    ///
+    /// # Errors
+    /// [`SnapError::Unsupported`] on an older snapd.
+    pub async fn hold(&self) -> Result<(), SnapError> {
+        self.change(["refresh", "--hold", &self.name]).await
+    }
+
+    /// Ends [`Snap::hold`].
+    ///
+    /// # Errors
+    /// As [`Snap::hold`].
+    pub async fn unhold(&self) -> Result<(), SnapError> {
+        self.change(["refresh", "--unhold", &self.name]).await
+    }
+
+    /// Removes it; with `purge` without the copy of its data that snapd otherwise keeps for a while. Fine if it is not
+    /// installed.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn remove(&self, purge: bool) -> Result<(), SnapError> {
+        if self.installed()?.is_none() {
+            return Ok(());
+        }
+        let flag = purge.then_some("--purge");
+        self.change(["remove"].into_iter().chain(flag).chain([self.name.as_str()])).await
+    }
+
+    /// Sets an option of snapd itself, such as `refresh.timer` or `proxy.http`; an empty value unsets it.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn set_system(key: &str, value: &str) -> Result<(), SnapError> {
+        let pair = if value.is_empty() { format!("{key}!") } else { format!("{key}={value}") };
+        Snap::new("system").change(["set", "system", &pair]).await
+    }
+
+    /// An option of snapd itself; `None` if it is not set.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn get_system(key: &str) -> Result<Option<String>, SnapError> {
+        let run = Snap::new("system").command(["get", "system", key]);
+        let output = run.status().await.map_err(SnapError::Process)?;
+        if output.code == Some(0) {
+            return Ok(
+                Some(output.text().trim_end_matches('\n').to_owned()).filter(|value| !value.is_empty())
+            );
+        }
+        let words = words(&output);
+        // `snap "core" has no "refresh.timer" configuration option`
+        if words.contains("has no") { Ok(None) } else { Err(refusal("system", words)) }
+    }
+
+    fn command(&self, args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Run {
+        Run::new(&self.program).args(args).env("LC_ALL", "C.UTF-8")
+    }
+
+    /// Runs a change; tries again while another change holds it up, up to two minutes.
+    async fn change(
+        &self,
+        args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+    ) -> Result<(), SnapError> {
+        let run = self.command(args).timeout(CHANGE_TIMEOUT);
+        let deadline = Instant::now() + self.patience;
+        let mut pause = BUSY_PAUSE;
+        loop {
+            let output = run.clone().status().await.map_err(SnapError::Process)?;
+            if output.code == Some(0) {
+                return Ok(());
+            }
+            match refusal(&self.name, words(&output)) {
+                SnapError::Busy { message } if Instant::now() + pause < deadline => {
+                    tracing::info!(snap = self.name, message, "waiting for snapd");
+                }
+                error => return Err(error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+    }
+}
+
+/// What `snap` said, on one line: it wraps its messages to the width of a terminal.
+fn words(output: &Output) -> String {
+    let said = if output.stderr.trim().is_empty() { output.text() } else { output.stderr.clone() };
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    said.strip_prefix("error: ").unwrap_or(&said).to_owned()
+}
+
+/// snapd's refusals by their words, which its command has kept for years; there is no machine-readable form of them
+/// but the daemon's own socket.
+fn refusal(name: &str, message: String) -> SnapError {
+    let says = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+    if says(&["change in progress", "too early for operation", "cannot communicate with server"]) {
+        SnapError::Busy { message }
+    } else if says(&["is not installed", "not installed (see", "no matching snaps installed"]) {
+        SnapError::NotInstalled { name: name.to_owned() }
+    } else if says(&["unknown flag", "unknown command"]) {
+        SnapError::Unsupported { message }
+    } else if says(&[
+        "not available on",
+        "not available as specified",
+        "no snap revision available",
+        "non-existing branch",
+        "requested channel",
+        "channel name has too many components",
+    ]) || (message.starts_with("snap ") && message.ends_with("not found"))
+    {
+        SnapError::ChannelNotFound { message }
+    } else if says(&[
+        "unable to contact snap store",
+        "persistent network error",
+        "dial tcp",
+        "no such host",
+        "Temporary failure in name resolution",
+        "proxyconnect",
+        "Client.Timeout",
+        "i/o timeout",
+        "cannot query the store",
+    ]) {
+        SnapError::StoreUnreachable { message }
+    } else {
+        SnapError::Other { message }
+    }
+}
+
+/// The channel from `snap list NAME`, by the column's heading: columns have come and gone over the years.
+fn tracking(name: &str, table: &str) -> Option<String> {
+    let mut lines = table.lines();
+    let column = lines.next()?.split_whitespace().position(|heading| heading == "Tracking")?;
+    let row = lines.find(|line| line.split_whitespace().next() == Some(name))?;
+    let channel = row.split_whitespace().nth(column)?;
+    (channel != "-" && channel != "–" && !channel.ends_with('…')).then(|| channel.to_owned())
+}
+
+#[cfg(test)]
+mod tests;
