@@ -147,9 +147,8 @@ fn rename_to_free_name(from: &Path, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// It is there and cannot be removed.
-pub fn remove_if_exists(path: impl AsRef<Path>) -> Result<Written> {
-    let removed = absent_is_none(fs::remove_file(path))?;
-    Ok(if removed.is_some() { Written::Changed } else { Written::Same })
+pub fn remove_if_exists(path: impl AsRef<Path>) -> Result<()> {
+    absent_is_none(fs::remove_file(path)).map(drop)
 }
 
 /// Bytes that this program may still write to the file system of `path`, which must exist.
@@ -161,38 +160,25 @@ pub fn free_bytes(path: impl AsRef<Path>) -> Result<u64> {
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// A user of this machine who gets files to take away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    user: u32,
-    group: u32,
+/// Hands a file over to a user, who is to take it away; it stays as it is if this machine has no such user.
+///
+/// # Errors
+/// The list of users cannot be read, the file is not there, or this process may not.
+pub fn give_to(user: &str, path: impl AsRef<Path>) -> Result<()> {
+    match owner(user, &fs::read_to_string("/etc/passwd")?) {
+        Some((user, group)) => std::os::unix::fs::lchown(path, Some(user), Some(group)),
+        None => Ok(()),
+    }
 }
 
-impl Owner {
-    /// The login user of Ubuntu's cloud images, if this machine has one.
-    ///
-    /// # Errors
-    /// The list of users cannot be read.
-    pub fn ubuntu() -> Result<Option<Owner>> {
-        Ok(Owner::find("ubuntu", &fs::read_to_string("/etc/passwd")?))
-    }
-
-    fn find(name: &str, passwd: &str) -> Option<Owner> {
-        passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let found = fields.next()? == name;
-            let (user, group) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
-            found.then_some(Owner { user, group })
-        })
-    }
-
-    /// Hands a file over.
-    ///
-    /// # Errors
-    /// It is not there, or this process may not.
-    pub fn give(self, path: impl AsRef<Path>) -> Result<()> {
-        std::os::unix::fs::lchown(path, Some(self.user), Some(self.group))
-    }
+/// The numbers of a user and its first group. Read from the file, because a static binary cannot ask the system's
+/// other sources of users.
+fn owner(name: &str, passwd: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [user, _, number, group, ..] = fields[..] else { return None };
+        (user == name).then_some((number.parse().ok()?, group.parse().ok()?))
+    })
 }
 
 /// Absence is an answer; whatever else keeps us from looking is an error.
@@ -268,7 +254,8 @@ mod tests {
         assert_eq!(read(home.path().join("none")).unwrap(), None);
         assert!(list(home.path().join("none")).unwrap().is_empty());
         assert!(read(home.path()).is_err());
-        assert_eq!(remove_if_exists(home.path().join("none")).unwrap(), Written::Same);
+        remove_if_exists(home.path().join("none")).unwrap();
+        assert!(remove_if_exists(home.path()).is_err());
         assert!(write_atomic(home.path().join("no/such/file"), b"", 0o644).is_err());
     }
 
@@ -308,7 +295,9 @@ mod tests {
         assert!(free_bytes("/").unwrap() > 0);
         assert!(free_bytes("/no/such/place").is_err());
         let passwd = "root:x:0:0:root:/root:/bin/bash\nubuntu:x:1000:1001:Ubuntu:/home/ubuntu:/bin/bash\n";
-        assert_eq!(Owner::find("ubuntu", passwd), Some(Owner { user: 1000, group: 1001 }));
-        assert_eq!(Owner::find("nobody", passwd), None);
+        assert_eq!(owner("ubuntu", passwd), Some((1000, 1001)));
+        assert_eq!(owner("nobody", passwd), None);
+        assert!(give_to("root", "/no/such/file").is_err());
+        give_to("no-such-user-here", "/no/such/file").unwrap();
     }
 }

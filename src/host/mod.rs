@@ -7,8 +7,8 @@ mod systemd;
 pub mod trust_store;
 
 pub use files::Written;
-pub use snap::{Installed, Snap, SnapError};
-pub use systemd::{Active, Load, Service, ServiceError, ServiceState};
+pub use snap::{Installed, Snap};
+pub use systemd::{Active, Load, Service};
 
 /// What every login shell reads, so that etcdctl works in a root shell; nobody's own files are touched.
 pub const SHELL_PROFILE: &str = "/etc/profile.d/etcd.sh";

@@ -199,7 +199,7 @@ impl Service {
     ///
     /// # Errors
     /// The file cannot be removed.
-    pub fn remove_dropin(&self, name: &str) -> std::io::Result<Written> {
+    pub fn remove_dropin(&self, name: &str) -> std::io::Result<()> {
         files::remove_if_exists(self.dropin_path(name))
     }
 
@@ -305,7 +305,8 @@ mod tests {
         assert_eq!(service.write_dropin("charm", "[Service]\n").unwrap(), Written::Changed);
         assert_eq!(service.write_dropin("charm", "[Service]\n").unwrap(), Written::Same);
         assert!(home.path().join("snap.etcd.etcd.service.d/charm.conf").is_file());
-        assert_eq!(service.remove_dropin("charm").unwrap(), Written::Changed);
+        service.remove_dropin("charm").unwrap();
+        assert!(!service.dropin_path("charm").exists());
         let path = Service::new("a.service").dropin_path("b");
         assert_eq!(path, PathBuf::from("/etc/systemd/system/a.service.d/b.conf"));
     }

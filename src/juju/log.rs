@@ -8,39 +8,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 
-use super::tools::{ToolError, Tools};
+use super::tools::Tools;
 
-/// Lines that wait for [`LogBuffer::flush`]; itself the layer to register with `tracing`. Clones share their lines.
+/// Lines that wait for [`LogBuffer::flush`]; itself a layer of `tracing`. Clones share their lines.
 #[derive(Debug, Clone, Default)]
 pub struct LogBuffer {
     lines: Arc<Mutex<Vec<(Level, String)>>>,
 }
 
 impl LogBuffer {
-    /// An empty buffer.
-    pub fn new() -> LogBuffer {
-        LogBuffer::default()
+    /// A buffer that gets every line of this process from now on: the charm's own from DEBUG up, libraries' from WARN.
+    /// Call it once.
+    pub fn install() -> LogBuffer {
+        let buffer = LogBuffer::default();
+        let wanted =
+            Targets::new().with_default(Level::WARN).with_target(env!("CARGO_CRATE_NAME"), Level::DEBUG);
+        let layers = tracing_subscriber::registry().with(buffer.clone().with_filter(wanted));
+        if let Err(error) = tracing::subscriber::set_global_default(layers) {
+            complain(&format!("cannot install the log twice: {error}"));
+        }
+        buffer
     }
 
-    /// Sends what has gathered, in order. What Juju did not take is written to standard output, so that it still
-    /// reaches the log, only at DEBUG.
-    ///
-    /// # Errors
-    /// The first `juju-log` that failed; nothing is tried after it.
-    pub async fn flush(&self, tools: &Tools) -> Result<(), ToolError> {
+    /// Sends what has gathered, in order. What Juju does not take is written to standard output together with the
+    /// reason: so it still reaches the log, only at DEBUG, and a failing log fails no hook.
+    pub async fn flush(&self, tools: &Tools) {
         let lines = std::mem::take(&mut *self.lock());
-        let mut runs = lines.chunk_by(|one, other| one.0 == other.0);
-        while let Some(run) = runs.next() {
-            let text = joined(run);
+        for run in lines.chunk_by(|one, other| one.0 == other.0) {
+            let text = run.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
             if let Err(error) = tools.log(run[0].0, &text).await {
-                to_stdout(&text);
-                runs.for_each(|run| to_stdout(&joined(run)));
-                return Err(error);
+                to_stdout(&format!("{error}\n{text}"));
             }
         }
-        Ok(())
     }
 
     /// A panic elsewhere while logging leaves whole lines behind: they are still good.
@@ -98,24 +100,24 @@ impl Visit for Line {
     }
 }
 
-fn joined(run: &[(Level, String)]) -> String {
-    run.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n")
-}
-
 /// Nowhere is left to report that standard output is gone.
 fn to_stdout(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// A last word on standard error, which Juju logs at WARNING: for what ends the program, when no tool may be left to
+/// carry it.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 #[cfg(test)]
 mod tests {
-    use tracing_subscriber::layer::SubscriberExt;
-
     use super::*;
     use crate::juju::tools::fake::FakeTools;
 
     fn logged(with: impl FnOnce()) -> LogBuffer {
-        let buffer = LogBuffer::new();
+        let buffer = LogBuffer::default();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(buffer.clone()), with);
         buffer
     }
@@ -140,8 +142,8 @@ mod tests {
             tracing::warn!("three");
         });
         let fake = FakeTools::new().tool("juju-log", "exit 0");
-        buffer.flush(&fake.tools()).await.unwrap();
-        buffer.flush(&fake.tools()).await.unwrap();
+        buffer.flush(&fake.tools()).await;
+        buffer.flush(&fake.tools()).await;
         assert_eq!(
             fake.calls(),
             ["juju-log|--log-level|INFO|--|one\n-two", "juju-log|--log-level|WARNING|--|three"]
@@ -149,10 +151,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_line_is_an_error_once() {
-        let buffer = logged(|| tracing::info!("one"));
+    async fn a_refused_line_does_not_keep_the_next_ones_back() {
+        let buffer = logged(|| {
+            tracing::info!("one");
+            tracing::warn!("two");
+        });
         let fake = FakeTools::new().tool("juju-log", "echo ERROR socket gone >&2; exit 1");
-        buffer.flush(&fake.tools()).await.unwrap_err();
-        buffer.flush(&fake.tools()).await.unwrap();
+        buffer.flush(&fake.tools()).await;
+        assert_eq!((fake.calls().len(), buffer.lock().len()), (2, 0));
     }
 }

@@ -9,13 +9,9 @@ mod parse;
 mod status;
 mod tools;
 
-pub use context::{
-    Context, ContextError, JujuVersion, Proxies, RelationContext, SecretContext, StorageContext,
-};
-pub use log::LogBuffer;
-pub use names::{NameError, RelationId, UnitName};
+pub use context::{Context, JujuVersion};
+pub use log::{LogBuffer, complain};
+pub use names::{RelationId, UnitName};
 pub use network::{Host, Network};
 pub use status::{Status, StatusKind};
-pub use tools::{
-    Databag, GoalState, Resource, SecretInfo, SecretOwner, Storage, ToolError, ToolErrorKind, Tools,
-};
+pub use tools::{Databag, ToolError, Tools};

@@ -27,6 +27,12 @@ impl StatusKind {
     }
 }
 
+impl fmt::Display for StatusKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// Word and message, as `juju status` shows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -60,7 +66,7 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.word())?;
+        self.kind.fmt(f)?;
         if self.message.is_empty() { Ok(()) } else { write!(f, " {}", self.message) }
     }
 }

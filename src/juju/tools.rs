@@ -23,9 +23,6 @@ use super::parse;
 use super::status::Status;
 use crate::process::{Output, ProcessError, Run};
 
-pub use secret::{SecretInfo, SecretOwner};
-pub use storage::{Resource, Storage};
-
 /// One side's data on a relation.
 pub type Databag = BTreeMap<String, String>;
 
