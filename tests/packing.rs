@@ -1,0 +1,129 @@
+//! The packed charm, as a controller and an operator get it: what is inside, with which modes, and that it runs anywhere.
+//!
+//! Needs `ETCD_CHARM` and `CHARMCRAFT`, paths that `make test` sets; without them these tests fail and say so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use zip::ZipArchive;
+
+/// What a controller needs, what the store shows, and nothing else.
+const ENTRIES: [&str; 9] = [
+    "LICENSE",
+    "README.md",
+    "actions.yaml",
+    "config.yaml",
+    "dispatch",
+    "icon.svg",
+    "manifest.yaml",
+    "metadata.yaml",
+    "version",
+];
+
+/// What `charmcraft analyse` exits with: nothing to say, and warnings only.
+const CHARMCRAFT_FINE: [i32; 2] = [0, 3];
+
+fn from_environment(variable: &str) -> PathBuf {
+    let path = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `make test`"));
+    assert!(Path::new(&path).exists(), "{variable} names {path}, which is missing: run `make test`");
+    path.into()
+}
+
+fn charm() -> ZipArchive<File> {
+    ZipArchive::new(File::open(from_environment("ETCD_CHARM")).unwrap()).unwrap()
+}
+
+fn read(name: &str) -> Vec<u8> {
+    let mut charm = charm();
+    let mut content = Vec::new();
+    charm.by_name(name).unwrap().read_to_end(&mut content).unwrap();
+    content
+}
+
+#[test]
+fn it_holds_what_juju_needs_and_nothing_else() {
+    let charm = charm();
+    assert_eq!(charm.file_names().collect::<Vec<_>>(), ENTRIES);
+}
+
+#[test]
+fn only_dispatch_may_be_executed() {
+    let mut charm = charm();
+    for index in 0..charm.len() {
+        let entry = charm.by_index(index).unwrap();
+        let expected = if entry.name() == "dispatch" { 0o100_755 } else { 0o100_644 };
+        assert_eq!(entry.unix_mode(), Some(expected), "{}", entry.name());
+    }
+}
+
+#[test]
+fn it_carries_no_times_of_its_build() {
+    let mut charm = charm();
+    for index in 0..charm.len() {
+        let entry = charm.by_index(index).unwrap();
+        assert_eq!(entry.last_modified().map(|time| time.year()), Some(1980), "{}", entry.name());
+    }
+}
+
+#[test]
+fn its_surface_is_the_one_in_the_sources() {
+    for name in ["metadata.yaml", "config.yaml", "actions.yaml"] {
+        let source = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        assert!(read(name) == source, "{name} in the charm differs from the sources: run `make charm`");
+    }
+}
+
+#[test]
+fn it_names_every_ubuntu_it_runs_on() {
+    let manifest = String::from_utf8(read("manifest.yaml")).unwrap();
+    for base in ["20.04", "22.04", "24.04"] {
+        assert!(manifest.contains(&format!("channel: \"{base}\"")), "{base} is missing in\n{manifest}");
+    }
+}
+
+/// Without interpreter and libraries, the age of a machine's glibc does not matter.
+#[test]
+fn dispatch_needs_no_library_of_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let dispatch = folder.path().join("dispatch");
+    fs::write(&dispatch, read("dispatch")).unwrap();
+    let output = Command::new("readelf")
+        .args(["--wide", "--file-header", "--program-headers", "--dynamic"])
+        .arg(&dispatch)
+        .output()
+        .expect("cannot run readelf: run `make setup`");
+    let headers = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && headers.contains("Entry point"), "not a program:\n{headers}");
+    for sign in ["INTERP", "(NEEDED)"] {
+        assert!(!headers.contains(sign), "linked dynamically ({sign}):\n{headers}");
+    }
+}
+
+#[test]
+fn charmcraft_finds_no_error_in_it() {
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new(from_environment("CHARMCRAFT"))
+        .args(["analyse", "--format", "json"])
+        .arg(from_environment("ETCD_CHARM"))
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout);
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    assert!(code.is_some_and(|code| CHARMCRAFT_FINE.contains(&code)), "exit {code:?}\n{answer}{messages}");
+    let results: Vec<serde_json::Value> = serde_json::from_str(&answer).unwrap();
+    let wrong: Vec<_> = results
+        .iter()
+        .filter(|result| matches!(result["result"].as_str(), Some("error" | "fatal")))
+        .collect();
+    assert!(!results.is_empty() && wrong.is_empty(), "{wrong:?}\n{answer}");
+}
