@@ -1,0 +1,37 @@
+//! The port to etcd: its API over gRPC, its configuration file and its versions.
+//!
+//! It knows nothing of Juju nor of the charm. Every call is bounded in time: a server without quorum accepts
+//! connections and may answer nothing for ever.
+
+#[cfg(test)]
+mod against_etcd;
+mod channel;
+pub mod cipher_suites;
+mod client;
+mod config;
+mod error;
+mod lock;
+mod maintenance;
+mod member;
+mod reach;
+mod snapshot;
+#[cfg(test)]
+mod test_server;
+mod version;
+
+pub use channel::{Channel, ChannelError, Risk, Track};
+pub use cipher_suites::{CipherSuiteError, check_cipher_suites};
+pub use client::{Client, Credentials};
+pub use config::{
+    ClientTls, ClusterState, Compaction, ConfigError, OnDisk, Settings, read_config, same_at_run_time,
+};
+pub use error::Error;
+pub use lock::Lock;
+pub use maintenance::KvHash;
+pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
+pub use reach::reach;
+pub use snapshot::{SnapshotSummary, check_snapshot};
+pub use version::{Minor, Version, VersionError};
+
+/// The result of asking etcd.
+pub type Result<T> = std::result::Result<T, Error>;
