@@ -1,1 +1,55 @@
-fn main() {}
+//! `dispatch`: the program that Juju runs for every hook and action of the etcd charm.
+
+mod act;
+mod actions;
+mod checkup;
+mod clock;
+mod decide;
+mod etcd;
+mod event;
+mod host;
+mod juju;
+mod observe;
+mod options;
+mod process;
+mod publish;
+mod reconcile;
+mod relations;
+mod step;
+mod tls;
+mod world;
+mod yaml;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use crate::event::Event;
+use crate::juju::{Context, LogBuffer, Tools};
+
+fn main() -> ExitCode {
+    // One short task a process: no worker threads to start.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.context("cannot start the runtime").and_then(|runtime| runtime.block_on(run())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            juju::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let context = Context::from_environment()?;
+    let event = Event::of(&context);
+    let tools = Tools::new();
+    let log = LogBuffer::install();
+    tracing::debug!(version = env!("CARGO_PKG_VERSION"), unit = %context.unit, event = %event, juju = %context.juju, "start");
+    let outcome = match event {
+        Event::Nothing(_) => Ok(()),
+        Event::Action(name) => actions::run(&name, &context, &tools).await,
+        event => reconcile::run(&context, event, &tools).await,
+    };
+    log.flush(&tools).await;
+    outcome
+}

@@ -1,0 +1,68 @@
+//! Performs a [`Step`]: the only writer to this machine and to etcd.
+
+mod files;
+mod membership;
+mod snap;
+
+use anyhow::Result;
+
+use crate::juju::Tools;
+use crate::step::Step;
+use crate::world::World;
+
+/// Why a step has not been done.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The other side was not ready; the same step may work in a moment.
+    NotYet(String),
+    /// It failed; the message is for the operator.
+    Failed(String),
+}
+
+impl Trouble {
+    /// The text for the operator.
+    pub fn message(&self) -> &str {
+        match self {
+            Trouble::NotYet(message) | Trouble::Failed(message) => message,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Trouble {
+        Trouble::Failed(format!("{error:#}"))
+    }
+}
+
+impl From<crate::etcd::Error> for Trouble {
+    fn from(error: crate::etcd::Error) -> Trouble {
+        let retryable = error.is_retryable();
+        let message = error.to_string();
+        if retryable { Trouble::NotYet(message) } else { Trouble::Failed(message) }
+    }
+}
+
+/// Does one step in the `world` it was decided in.
+///
+/// # Errors
+/// [`Trouble`]; whatever was half done is seen and completed by the next run.
+pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Trouble> {
+    match step {
+        Step::InstallSnap(source) => Ok(snap::install(source, tools).await?),
+        Step::WriteDropIn(text) => Ok(snap::write_drop_in(text).await?),
+        Step::WriteCredentials(credentials) => Ok(files::write_credentials(credentials)?),
+        Step::TrustAuthority(ca) => Ok(files::trust_authority(ca).await?),
+        Step::WriteShellProfile(text) => Ok(files::write_shell_profile(text)?),
+        Step::MoveDataAside(_) => Ok(files::move_data_aside()?),
+        Step::WriteConfig { settings, version, restart } => {
+            Ok(files::write_config(settings, version, *restart, world)?)
+        }
+        Step::StartService => Ok(snap::start_service().await?),
+        Step::RestartService => membership::rolling_restart(world).await,
+        Step::StopService => Ok(snap::stop_service().await?),
+        Step::AddLearner { peer_url } => membership::add_learner(world, peer_url).await,
+        Step::Promote(member) => membership::promote(world, *member).await,
+        Step::MoveLeadership { to } => membership::move_leadership(world, *to).await,
+        Step::RemoveMember { member, .. } => membership::remove(world, *member).await,
+    }
+}

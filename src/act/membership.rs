@@ -1,0 +1,133 @@
+//! Changes to the cluster, by its own API.
+
+use std::time::{Duration, Instant};
+
+use super::{Trouble, files};
+use crate::etcd::{self, Client, Credentials, MemberId};
+use crate::host;
+use crate::observe;
+use crate::world::{Door, World};
+
+/// Etcd holds the lock under a lease, so a holder that dies keeps nobody waiting longer than this.
+const LOCK_TTL_S: i64 = 60;
+/// One restart at a time over the whole cluster.
+const RESTART_LOCK: &str = "etcd-charm/restart";
+/// A member of a large database needs its time to read it.
+const RESTART_PATIENCE: Duration = Duration::from_secs(50);
+
+/// Changes go through a server that has a quorum behind it: this unit's own if it votes, else another's.
+async fn cluster(world: &World) -> Result<Client, Trouble> {
+    let credentials = credentials(world)?;
+    let own = match &world.etcd.door {
+        Door::Open(status) if !status.learner => observe::own_endpoints(&world.host),
+        _ => Vec::new(),
+    };
+    let others = world.peers.units.values().filter_map(|peer| peer.record.client_url.clone());
+    let by_roster = world.members().unwrap_or_default().iter().filter(|member| !member.learner);
+    let by_roster = by_roster.flat_map(|member| member.client_urls.clone());
+    let mut endpoints: Vec<String> = own.into_iter().chain(others).chain(by_roster).collect();
+    endpoints.dedup();
+    Ok(etcd::reach(&endpoints, &credentials).await?)
+}
+
+fn credentials(world: &World) -> Result<Credentials, Trouble> {
+    let pem = world.host.credentials.as_ref();
+    pem.map(Credentials::from)
+        .ok_or_else(|| Trouble::Failed("cannot reach etcd without credentials".to_owned()))
+}
+
+pub(super) async fn add_learner(world: &World, peer_url: &str) -> Result<(), Trouble> {
+    cluster(world).await?.add_learner(peer_url).await?;
+    Ok(())
+}
+
+/// A learner cannot be asked to promote itself; a voter forwards the request to the raft leader.
+pub(super) async fn promote(world: &World, member: MemberId) -> Result<(), Trouble> {
+    match cluster(world).await?.promote(member).await {
+        // Another run was faster.
+        Ok(()) | Err(etcd::Error::NotALearner) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn remove(world: &World, member: MemberId) -> Result<(), Trouble> {
+    match cluster(world).await?.remove(member).await {
+        Ok(()) | Err(etcd::Error::MemberNotFound) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Only the raft leader itself can hand over.
+pub(super) async fn move_leadership(world: &World, to: MemberId) -> Result<(), Trouble> {
+    own(world).await?.move_leader(to).await?;
+    Ok(())
+}
+
+async fn own(world: &World) -> Result<Client, Trouble> {
+    let credentials = credentials(world)?;
+    for endpoint in observe::own_endpoints(&world.host) {
+        let client = Client::connect(&endpoint, &credentials)?;
+        if client.status().await.is_ok() {
+            return Ok(client);
+        }
+    }
+    Err(Trouble::NotYet("cannot reach this unit's own server".to_owned()))
+}
+
+/// One member at a time: hold the cluster's lock, see the others healthy, hand over raft leadership, restart,
+/// wait until this member serves again. A single member has nobody to protect.
+pub(super) async fn rolling_restart(world: &World) -> Result<(), Trouble> {
+    let voters = world.members().unwrap_or_default().iter().filter(|member| !member.learner).count();
+    if voters <= 1 {
+        return restart(world).await;
+    }
+    let client = cluster(world).await?;
+    let Some(lock) = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await? else {
+        return Err(Trouble::NotYet("another unit is restarting".to_owned()));
+    };
+    let outcome = match why_not_restart(world) {
+        Some(why) => Err(Trouble::NotYet(why)),
+        None => restart_under_lock(world).await,
+    };
+    lock.unlock().await?;
+    outcome
+}
+
+fn why_not_restart(world: &World) -> Option<String> {
+    let own = world.own_status()?.member;
+    let sick = world
+        .etcd
+        .health
+        .iter()
+        .find(|(id, health)| **id != own && **health != crate::world::Health::Healthy);
+    sick.map(|(id, _)| format!("member {id} is not healthy"))
+}
+
+async fn restart_under_lock(world: &World) -> Result<(), Trouble> {
+    let status = world.own_status();
+    let leads = status.is_some_and(|status| status.raft_leader == Some(status.member));
+    let other = world
+        .members()
+        .unwrap_or_default()
+        .iter()
+        .find(|member| !member.learner && status.is_some_and(|status| status.member != member.id));
+    if let (true, Some(other)) = (leads, other) {
+        move_leadership(world, other.id).await?;
+    }
+    restart(world).await
+}
+
+async fn restart(world: &World) -> Result<(), Trouble> {
+    let service = host::etcd_service();
+    service.restart().await.map_err(anyhow::Error::from)?;
+    let deadline = Instant::now() + RESTART_PATIENCE;
+    while Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if let Ok(client) = own(world).await
+            && client.confirm_quorum().await.is_ok()
+        {
+            return Ok(files::restart_is_done()?);
+        }
+    }
+    Err(Trouble::Failed("etcd did not serve again after its restart".to_owned()))
+}

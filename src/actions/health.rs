@@ -1,0 +1,97 @@
+//! `health`: what every member answers when asked directly, and whether a quorum stands.
+
+use anyhow::{Result, bail};
+
+use super::{Report, Results};
+use crate::etcd::{Alarm, AlarmKind, Member};
+use crate::observe::{self, Local};
+use crate::world::{Door, Health, Roster};
+
+pub(super) async fn run(look: &Local) -> Result<Report> {
+    let (members, without_quorum) = match &look.etcd.roster {
+        Roster::Confirmed(members) => (members, None),
+        Roster::Unconfirmed { cause, remembered } => (remembered, Some(cause)),
+        Roster::NobodyToAsk => bail!("{}", nobody(look)),
+    };
+    let mut results = Results::new();
+    let mut lines = Vec::new();
+    for member in members {
+        let health = look.etcd.health.get(&member.id);
+        lines.push(old_form(member, health));
+        results.extend(describe(member, health, look).await);
+    }
+    let sick = members.iter().any(|member| look.etcd.health.get(&member.id) != Some(&Health::Healthy));
+    let alarms: Vec<String> = look.etcd.alarms.iter().map(alarm).collect();
+    let healthy = !sick && without_quorum.is_none() && alarms.is_empty();
+    lines.push(if healthy { "cluster is healthy" } else { "cluster is unhealthy" }.to_owned());
+    results
+        .insert("alarms".to_owned(), if alarms.is_empty() { "none".to_owned() } else { alarms.join(", ") });
+    results.insert("output".to_owned(), lines.join("\n"));
+    let failure = (!healthy).then(|| why(without_quorum, &alarms));
+    Ok(Report { results, failure })
+}
+
+fn nobody(look: &Local) -> String {
+    match &look.etcd.door {
+        Door::Mute(says) => format!("etcd runs on this unit and does not answer: {says}"),
+        Door::Closed | Door::Open(_) => {
+            "etcd is not running on this unit; juju status says what it is waiting for".to_owned()
+        }
+    }
+}
+
+fn why(without_quorum: Option<&String>, alarms: &[String]) -> String {
+    match without_quorum {
+        Some(cause) => format!("the cluster has no quorum: {cause}; bring its machines back"),
+        None if !alarms.is_empty() => format!("alarms are raised: {}", alarms.join(", ")),
+        None => "a member is unhealthy; see the results".to_owned(),
+    }
+}
+
+fn alarm(alarm: &Alarm) -> String {
+    let kind = match alarm.kind {
+        AlarmKind::NoSpace => "NOSPACE",
+        AlarmKind::Corrupt => "CORRUPT",
+    };
+    match alarm.member {
+        Some(member) => format!("{kind} on member {member}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// The line that scripts know from `etcdctl cluster-health`.
+fn old_form(member: &Member, health: Option<&Health>) -> String {
+    let url = member.client_urls.first().map_or("no client URL", String::as_str);
+    match health {
+        Some(Health::Healthy) => format!("member {} is healthy: got healthy result from {url}", member.id),
+        Some(Health::Unhealthy(why)) => format!("member {} is unhealthy: {url} {why}", member.id),
+        None => format!("member {} is unhealthy: it was not asked", member.id),
+    }
+}
+
+async fn describe(member: &Member, health: Option<&Health>, look: &Local) -> Results {
+    let name = if member.is_started() { member.name.clone() } else { format!("unstarted-{}", member.id) };
+    let mut results = Results::new();
+    let mut put = |key: &str, value: String| {
+        results.insert(format!("members.{name}.{key}"), value);
+    };
+    put("id", member.id.to_string());
+    put("peer-urls", member.peer_urls.join(","));
+    put("client-urls", member.client_urls.join(","));
+    put("learner", member.learner.to_string());
+    put(
+        "health",
+        match health {
+            Some(Health::Healthy) => "healthy".to_owned(),
+            Some(Health::Unhealthy(why)) => why.clone(),
+            None => "not asked".to_owned(),
+        },
+    );
+    if let Some(status) = observe::status_of(member, &look.host).await {
+        put("version", status.version.to_string());
+        put("db-size-bytes", status.db_size_bytes.to_string());
+        put("raft-leader", (status.raft_leader == Some(member.id)).to_string());
+        put("raft-index", status.raft_index.to_string());
+    }
+    results
+}

@@ -1,0 +1,90 @@
+//! The heart of the charm: what to do next in a given [`World`]. Pure: no I/O, no clock, no randomness.
+//!
+//! Read it as a runbook. The rule sets stand in order; the first that has something to say decides. After every
+//! step the world is looked at again, so no rule needs to know what another has done.
+
+mod install;
+mod leaving;
+mod membership;
+mod quorum;
+mod service;
+pub mod serving;
+mod status;
+mod tls;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
+
+pub use service::{COMMON, DATA};
+
+use std::fmt;
+
+use crate::juju::Status;
+use crate::step::Step;
+use crate::world::World;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Do this, then look again.
+    Do(Step),
+    /// Nothing can be done until this has changed by itself; look again soon, for a bounded time.
+    Wait(Waiting),
+    /// Nothing is left to do in this run; this is how things stand.
+    Done(Status),
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// This unit's server was started and does not answer yet: what it says instead.
+    Start(String),
+    /// Another unit is joining; etcd takes one learner at a time.
+    Turn(String),
+    /// The cluster cannot be asked right now: why.
+    Cluster(String),
+    /// Members are unhealthy; they may just be restarting.
+    Members(Status),
+}
+
+impl Waiting {
+    /// How long it is worth waiting within one hook, in milliseconds. Afterwards the reason becomes the status
+    /// and the next hook goes on.
+    pub fn patience_ms(&self) -> u64 {
+        match self {
+            Waiting::Start(_) | Waiting::Turn(_) => 60_000,
+            Waiting::Cluster(_) => 20_000,
+            Waiting::Members(_) => 6_000,
+        }
+    }
+
+    /// What the operator sees if the wait was in vain.
+    pub fn status(&self) -> Status {
+        match self {
+            Waiting::Start(says) => Status::waiting(format!("Waiting for etcd to start: {says}")),
+            Waiting::Turn(who) => Status::waiting(format!("Joining: waiting until {who} has joined")),
+            Waiting::Cluster(cause) => Status::waiting(format!("Joining: {cause}")),
+            Waiting::Members(status) => status.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.status().message)
+    }
+}
+
+/// The runbook.
+pub fn next(world: &World) -> Next {
+    if world.event.is_leaving() {
+        return leaving::next(world);
+    }
+    install::next(world)
+        .or_else(|| tls::next(world))
+        .or_else(|| membership::next(world))
+        .or_else(|| service::next(world))
+        .or_else(|| upkeep::next(world))
+        .unwrap_or_else(|| status::next(world))
+}

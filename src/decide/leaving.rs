@@ -1,0 +1,60 @@
+//! A unit that is being removed takes its member out of the cluster, as long as the others keep a quorum, and
+//! stops. It deletes nothing. What it cannot do here (its machine may vanish) the leader does later.
+
+use super::{Next, quorum};
+use crate::etcd::{Member, MemberId};
+use crate::juju::Status;
+use crate::step::{Removal, Step};
+use crate::world::{Data, Health, Service, World};
+
+pub(super) fn next(w: &World) -> Next {
+    leave_cluster(w)
+        .or_else(|| stop(w))
+        .unwrap_or_else(|| Next::Done(Status::maintenance("Left the cluster")))
+}
+
+fn leave_cluster(w: &World) -> Option<Next> {
+    if w.tried.in_vain("remove-member").is_some() {
+        return None;
+    }
+    let members = w.members()?;
+    let own = own_member(w, members)?;
+    if quorum::why_not_remove(own, members, &w.etcd.health).is_some() {
+        return None;
+    }
+    Some(
+        hand_off_leadership(w, own, members)
+            .unwrap_or(Next::Do(Step::RemoveMember { member: own, reason: Removal::Leaving })),
+    )
+}
+
+/// By the running server's word; a unit whose server is down is found by what it recorded or by its name.
+fn own_member(w: &World, members: &[Member]) -> Option<MemberId> {
+    if w.host.data == Data::Empty && w.own_status().is_none() {
+        return None;
+    }
+    let recorded = w.own_status().map(|status| status.member).or(w.own_record().member);
+    let name = w.member_name();
+    members.iter().find(|member| Some(member.id) == recorded || member.name == name).map(|member| member.id)
+}
+
+/// A raft leader that vanishes costs writers an election; one that hands over costs nothing.
+fn hand_off_leadership(w: &World, own: MemberId, members: &[Member]) -> Option<Next> {
+    let leads = w.own_status()?.raft_leader == Some(own);
+    if !leads || w.tried.in_vain("move-leadership").is_some() {
+        return None;
+    }
+    let able = |member: &&Member| {
+        member.id != own && !member.learner && w.etcd.health.get(&member.id) == Some(&Health::Healthy)
+    };
+    members.iter().find(able).map(|member| Next::Do(Step::MoveLeadership { to: member.id }))
+}
+
+fn stop(w: &World) -> Option<Next> {
+    match w.host.service {
+        Service::Running | Service::Failing(_) if w.tried.in_vain("stop-service").is_none() => {
+            Some(Next::Do(Step::StopService))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,170 @@
+//! Who is part of the cluster. The safety rules of the whole charm are here:
+//!
+//! - One unit, named in the application's databag before, starts the cluster; once; leadership alone never does.
+//! - Everyone else joins as a learner, one at a time, and becomes a voter when it has caught up.
+//! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
+//! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
+
+use super::{Next, Waiting, quorum, service};
+use crate::etcd::{Member, MemberId};
+use crate::juju::Status;
+use crate::step::{Removal, Step};
+use crate::world::{Data, Door, Leadership, Moved, Roster, Service, World};
+
+pub(super) fn next(w: &World) -> Option<Next> {
+    match (&w.host.data, &w.etcd.door) {
+        (Data::Present, _) | (_, Door::Open(_)) => member(w),
+        (Data::Empty, _) => Some(newcomer(w)),
+        // etcd makes its database before its log: a first start that did not get far is no loss.
+        (Data::Partial(_), _) if w.own_record().member.is_none() => Some(newcomer(w)),
+        (Data::Partial(missing), _) => Some(Next::Done(Status::blocked(format!(
+            "Data directory is damaged, {missing} is missing: etcd is not started on it; keep the disk"
+        )))),
+    }
+}
+
+/// A member has run here before.
+fn member(w: &World) -> Option<Next> {
+    match &w.etcd.door {
+        Door::Open(status) if status.learner => Some(promote(w, status.member)),
+        Door::Open(_) => retire_members_without_unit(w),
+        Door::Closed | Door::Mute(_) if was_removed(w) => Some(make_way_for_a_new_member(w)),
+        Door::Mute(says) => Some(Next::Wait(Waiting::Start(says.clone()))),
+        Door::Closed => Some(service::start(w)),
+    }
+}
+
+/// Its quorum says that no member is left that could be this unit's, by id, peer URL or name.
+fn was_removed(w: &World) -> bool {
+    let Some(members) = w.members() else { return false };
+    own_entry(w, members).is_none()
+}
+
+fn own_entry<'a>(w: &World, members: &'a [Member]) -> Option<&'a Member> {
+    let record = w.own_record();
+    let peer_url = service::peer_url(w);
+    let name = w.member_name();
+    members.iter().find(|member| {
+        record.member == Some(member.id)
+            || peer_url.as_ref().is_some_and(|url| member.peer_urls.contains(url))
+            || member.name == name
+    })
+}
+
+fn make_way_for_a_new_member(w: &World) -> Next {
+    match w.host.service {
+        Service::Missing | Service::Stopped => Next::Do(Step::MoveDataAside(Moved::MemberRemoved)),
+        Service::Running | Service::Failing(_) => Next::Do(Step::StopService),
+    }
+}
+
+/// etcd itself refuses the promotion until the learner has caught up, and the step is tried again then.
+fn promote(w: &World, member: MemberId) -> Next {
+    match w.tried.in_vain("promote") {
+        Some(refusal) => Next::Done(Status::waiting(format!("Joining: {refusal}"))),
+        None => Next::Do(Step::Promote(member)),
+    }
+}
+
+/// No member has run here.
+fn newcomer(w: &World) -> Next {
+    if matches!(w.host.service, Service::Running) {
+        let says = match &w.etcd.door {
+            Door::Mute(says) => says.clone(),
+            Door::Open(_) | Door::Closed => "it has no data yet".to_owned(),
+        };
+        return Next::Wait(Waiting::Start(says));
+    }
+    if let (Service::Failing(words), Some(_)) = (&w.host.service, w.tried.in_vain("start-service")) {
+        return Next::Done(Status::blocked(format!("etcd does not start: {words}")));
+    }
+    if let Err(errors) = &w.options {
+        return Next::Done(super::status::wrong_options(errors));
+    }
+    if w.was_started() { join(w) } else { bootstrap(w) }
+}
+
+fn bootstrap(w: &World) -> Next {
+    let cluster = &w.peers.cluster;
+    match (&cluster.bootstrap_unit, &cluster.token) {
+        (Some(unit), Some(token)) if *unit == w.unit => service::start_new_cluster(w, token),
+        (Some(unit), _) => Next::Done(Status::waiting(format!("Waiting for {unit} to start the cluster"))),
+        (None, _) if w.leadership == Leadership::Leader => {
+            Next::Done(Status::waiting("Preparing to start the cluster"))
+        }
+        (None, _) => Next::Done(Status::waiting("Waiting for the leader to say who starts the cluster")),
+    }
+}
+
+fn join(w: &World) -> Next {
+    let members = match &w.etcd.roster {
+        Roster::Confirmed(members) => members,
+        Roster::NobodyToAsk => {
+            return Next::Done(Status::waiting("Joining: no member has published its address yet"));
+        }
+        Roster::Unconfirmed { cause, .. } => return Next::Wait(Waiting::Cluster(cause.clone())),
+    };
+    let Some(peer_url) = service::peer_url(w) else {
+        return Next::Done(Status::waiting("Joining: this unit has no address yet"));
+    };
+    match own_entry(w, members) {
+        Some(own) if !own.is_started() => service::start_as_joiner(w, members),
+        Some(own) => replace_lost_member(w, own, members),
+        None => match members.iter().find(|member| member.learner) {
+            Some(other) => Next::Wait(Waiting::Turn(called(other))),
+            None => Next::Do(Step::AddLearner { peer_url }),
+        },
+    }
+}
+
+/// The cluster counts on a member whose data is not here any more: it must go before a new one comes, since it
+/// cannot be started on an empty directory.
+fn replace_lost_member(w: &World, own: &Member, members: &[Member]) -> Next {
+    match quorum::why_not_remove(own.id, members, &w.etcd.health) {
+        Some(why) => Next::Done(Status::blocked(format!(
+            "Data of member {} is lost and it cannot be replaced: {why}",
+            own.id
+        ))),
+        None => Next::Do(Step::RemoveMember { member: own.id, reason: Removal::DataLost }),
+    }
+}
+
+/// The leader takes members out whose unit Juju no longer knows. It must be sure of both lists: the members
+/// from a quorum and the units from Juju's goal state.
+fn retire_members_without_unit(w: &World) -> Option<Next> {
+    if w.leadership != Leadership::Leader || w.tried.in_vain("remove-member").is_some() {
+        return None;
+    }
+    let members = w.members()?;
+    let gone = members.iter().find(|member| is_orphan(w, member))?;
+    match quorum::why_not_remove(gone.id, members, &w.etcd.health) {
+        None => Some(Next::Do(Step::RemoveMember { member: gone.id, reason: Removal::UnitGone })),
+        // The status tells of the unhealthy members that forbid it.
+        Some(_) => None,
+    }
+}
+
+/// A started member belongs to the unit of its name. One that never started has no name: it is an orphan only
+/// if every unit that Juju expects is visible and none of them has its address.
+fn is_orphan(w: &World, member: &Member) -> bool {
+    let Some(expected) = &w.peers.expected else { return false };
+    if w.own_status().is_some_and(|own| own.member == member.id) {
+        return false;
+    }
+    if member.is_started() {
+        return !expected.iter().any(|unit| unit.member_name() == member.name);
+    }
+    let all_visible = expected.iter().all(|unit| *unit == w.unit || w.peers.units.contains_key(unit));
+    let has_address = |address: &Option<String>| {
+        address
+            .as_ref()
+            .is_some_and(|address| member.peer_urls.iter().any(|url| service::host_of(url) == *address))
+    };
+    let wanted_by_a_unit = has_address(&w.addresses.peer)
+        || w.peers.units.values().any(|peer| has_address(&peer.ingress) || has_address(&peer.record.address));
+    all_visible && !wanted_by_a_unit
+}
+
+fn called(member: &Member) -> String {
+    if member.is_started() { member.name.clone() } else { format!("member {}", member.id) }
+}

@@ -1,0 +1,213 @@
+//! etcd's configuration and its running server.
+//!
+//! A file that differs only in what counts for an empty data directory never causes a restart.
+
+use super::{Next, status};
+use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
+use crate::juju::Status;
+use crate::options::{EnableV2, Options};
+use crate::step::Step;
+use crate::world::{Door, Service, World};
+
+/// Where the charm keeps etcd's files (kept from the earlier charm).
+pub const COMMON: &str = "/var/snap/etcd/common";
+/// Where members keep their data; snapd copies it to the next revision's folder on a refresh.
+pub const DATA: &str = "/var/snap/etcd/current";
+
+/// This unit's peer URL, once it has an address.
+pub(super) fn peer_url(w: &World) -> Option<String> {
+    let port =
+        on_disk_peer_port(w).or_else(|| w.options.as_ref().ok().map(|options| options.management_port))?;
+    Some(url(w.addresses.peer.as_ref()?, port))
+}
+
+/// This unit's client URL, once it has an address and its options can be read.
+pub(super) fn client_url(w: &World) -> Option<String> {
+    Some(url(w.addresses.client.as_ref()?, w.options.as_ref().ok()?.port))
+}
+
+/// `https://ADDRESS:PORT`, with brackets around IPv6.
+pub(super) fn url(address: &str, port: u16) -> String {
+    if address.contains(':') {
+        format!("https://[{address}]:{port}")
+    } else {
+        format!("https://{address}:{port}")
+    }
+}
+
+/// The bare address in a URL.
+pub(super) fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// A member keeps the peer port it was added with.
+fn on_disk_peer_port(w: &World) -> Option<u16> {
+    let on_disk = crate::etcd::read_config(w.host.config.as_ref()?).ok()?;
+    on_disk.initial_advertise_peer_urls.first()?.rsplit_once(':')?.1.parse().ok()
+}
+
+/// What counts for an empty data directory.
+struct Birth {
+    state: ClusterState,
+    token: String,
+    cluster: Vec<(String, String)>,
+}
+
+/// Start the first member of a new cluster.
+pub(super) fn start_new_cluster(w: &World, token: &str) -> Next {
+    let Some(peer_url) = peer_url(w) else { return no_address() };
+    let birth = Birth {
+        state: ClusterState::New,
+        token: token.to_owned(),
+        cluster: vec![(w.member_name(), peer_url)],
+    };
+    write_or_start(w, birth)
+}
+
+/// Start as the learner that the cluster already expects. The list must be exactly the present members.
+pub(super) fn start_as_joiner(w: &World, members: &[Member]) -> Next {
+    let named = |member: &Member| {
+        let name = if member.is_started() { member.name.clone() } else { w.member_name() };
+        Some((name, member.peer_urls.first()?.clone()))
+    };
+    let birth = Birth {
+        state: ClusterState::Existing,
+        token: w.peers.cluster.token.clone().unwrap_or_default(),
+        cluster: members.iter().filter_map(named).collect(),
+    };
+    write_or_start(w, birth)
+}
+
+/// Start a member that has its data: membership comes from its disk.
+pub(super) fn start(w: &World) -> Next {
+    if let (Service::Failing(words), Some(_)) = (&w.host.service, w.tried.in_vain("start-service")) {
+        return Next::Done(Status::blocked(format!("etcd does not start: {words}")));
+    }
+    match (&w.options, &w.host.config) {
+        (Ok(_), _) => write_or_start(w, grown_up(w)),
+        // Wrong options never keep etcd down: it runs on with what it had.
+        (Err(_), Some(_)) => Next::Do(Step::StartService),
+        (Err(errors), None) => Next::Done(status::wrong_options(errors)),
+    }
+}
+
+/// A member with data must never begin a new history, whatever happens to its directory later.
+fn grown_up(w: &World) -> Birth {
+    Birth {
+        state: ClusterState::Existing,
+        token: w.peers.cluster.token.clone().unwrap_or_default(),
+        cluster: peer_url(w).map(|url| (w.member_name(), url)).into_iter().collect(),
+    }
+}
+
+fn write_or_start(w: &World, birth: Birth) -> Next {
+    let (Ok(options), Some(version)) = (&w.options, w.installed_version()) else {
+        return unreadable_version();
+    };
+    let Some(settings) = settings(w, options, birth) else { return no_address() };
+    let is_written = w.host.config.as_ref() == Some(&settings.render(&version));
+    if is_written {
+        Next::Do(Step::StartService)
+    } else {
+        Next::Do(Step::WriteConfig { settings: Box::new(settings), version, restart: false })
+    }
+}
+
+/// The file of a running member follows the options; the server follows the file.
+pub(super) fn next(w: &World) -> Option<Next> {
+    let (Door::Open(_), Ok(options)) = (&w.etcd.door, &w.options) else { return None };
+    let version = w.installed_version()?;
+    let settings = settings(w, options, grown_up(w))?;
+    let wanted = settings.render(&version);
+    if w.host.config.as_ref() != Some(&wanted) {
+        let restart = !w.host.config.as_ref().is_some_and(|old| crate::etcd::same_at_run_time(old, &wanted));
+        return Some(Next::Do(Step::WriteConfig { settings: Box::new(settings), version, restart }));
+    }
+    w.host.restart_due.as_ref()?;
+    match w.tried.in_vain("restart-service") {
+        Some(refusal) => Some(Next::Done(Status::waiting(format!("Waiting to restart etcd: {refusal}")))),
+        None => Some(Next::Do(Step::RestartService)),
+    }
+}
+
+/// A running member's peer port cannot follow the option yet.
+pub(super) fn why_option_waits(w: &World) -> Option<Status> {
+    let (wanted, actual) = (w.options.as_ref().ok()?.management_port, on_disk_peer_port(w)?);
+    (wanted != actual).then(|| {
+        Status::blocked(format!(
+            "management_port: changing {actual} on a running cluster is not available yet"
+        ))
+    })
+}
+
+fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
+    let peer_url = peer_url(w)?;
+    let peer_port = on_disk_peer_port(w).unwrap_or(options.management_port);
+    let mut listen_client_urls = listen(options, &w.addresses.client_bind, options.port);
+    if options.bind_with_insecure_http {
+        listen_client_urls.push("http://127.0.0.1:4001".to_owned());
+    }
+    let file = |name: &str| format!("{COMMON}/{name}");
+    let tls = ClientTls { certificate: file("server.crt"), key: file("server.key"), ca: file("ca.crt") };
+    Some(Settings {
+        name: w.member_name(),
+        data_dir: DATA.to_owned(),
+        listen_client_urls,
+        advertise_client_urls: vec![client_url(w)?],
+        listen_peer_urls: listen(options, &w.addresses.peer_bind, peer_port).into_iter().take(1).collect(),
+        initial_advertise_peer_urls: vec![peer_url],
+        listen_metrics_urls: Vec::new(),
+        initial_cluster: birth.cluster,
+        initial_cluster_token: birth.token,
+        initial_cluster_state: birth.state,
+        heartbeat_interval_ms: options.heartbeat_interval_ms,
+        election_timeout_ms: options.election_timeout_ms,
+        snapshot_count: options.snapshot_count.unwrap_or(100_000),
+        quota_backend_bytes: options.quota_backend_bytes,
+        auto_compaction: options
+            .auto_compaction
+            .as_ref()
+            .map(|rule| Compaction { mode: rule.mode.clone(), retention: rule.retention.clone() }),
+        cipher_suites: ciphers(options),
+        tls_min_version: options.tls_min_version.clone(),
+        enable_v2: options.enable_v2 == EnableV2::On,
+        debug: options.debug,
+        client_tls: tls.clone(),
+        peer_tls: tls,
+        force_new_cluster: false,
+    })
+}
+
+/// TLS 1.3 has its own suites; etcd refuses a list beside it.
+fn ciphers(options: &Options) -> Vec<String> {
+    match (options.tls_min_version.as_deref(), options.tls_cipher_suites.is_empty()) {
+        (Some("TLS1.3"), _) => Vec::new(),
+        (_, false) => options.tls_cipher_suites.clone(),
+        (_, true) => cipher_suites::DEFAULT.iter().map(|&suite| suite.to_owned()).collect(),
+    }
+}
+
+/// The unit itself always gets in by loopback, whatever else is listened on.
+fn listen(options: &Options, bind: &Option<String>, port: u16) -> Vec<String> {
+    match bind {
+        Some(address) if !options.bind_to_all_interfaces => {
+            vec![url(address, port), url("127.0.0.1", port)]
+        }
+        _ => vec![url("0.0.0.0", port)],
+    }
+}
+
+fn no_address() -> Next {
+    Next::Done(Status::waiting("Waiting for an address for this unit"))
+}
+
+fn unreadable_version() -> Next {
+    Next::Done(Status::blocked("Cannot tell the version of the installed etcd: reinstall it"))
+}
+
+/// The version that is installed, for those who publish it.
+pub(super) fn version(w: &World) -> Option<Version> {
+    w.own_status().map(|status| status.version.clone()).or_else(|| w.installed_version())
+}

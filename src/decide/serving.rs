@@ -1,0 +1,164 @@
+//! What this unit tells the others: its databags, ports and version, as a pure function of the [`World`].
+
+use std::collections::BTreeMap;
+
+use super::service;
+use crate::etcd::Member;
+use crate::juju::{RelationId, UnitName};
+use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
+use crate::relations::db::{self, ClientData};
+use crate::relations::{Changes, changes};
+use crate::world::{Door, Health, Leadership, World};
+
+/// What to write, already reduced to differences. Everything here takes effect when the hook succeeds, except
+/// the leader settings, which do so at once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Publication {
+    /// This unit's databags: peer relation, certificate request, consumers.
+    pub unit: Vec<(RelationId, Changes)>,
+    /// The application's databag on the peer relation (leader only).
+    pub application: Option<(RelationId, Changes)>,
+    /// Leader settings for units of the earlier charm (leader, Juju before 4).
+    pub settings: Changes,
+    /// The client port to open; others that were opened before are closed.
+    pub port: Option<u16>,
+    /// Workload version.
+    pub version: Option<String>,
+}
+
+/// `token`: a fresh unique text for the case that a cluster is about to be named.
+pub fn publication(w: &World, token: &str) -> Publication {
+    if w.event.is_leaving() {
+        return Publication::default();
+    }
+    let cluster = w.peers.relation.clone().map(|id| (id, changes(&w.peers.own, &own_record(w).write())));
+    let request = certificate_request(w);
+    let unit =
+        cluster.into_iter().chain(request).chain(consumers(w)).filter(|(_, changes)| !changes.is_empty());
+    Publication {
+        unit: unit.collect(),
+        application: application_record(w, token),
+        settings: settings(w),
+        port: matches!(w.etcd.door, Door::Open(_)).then(|| w.options.as_ref().ok().map(|o| o.port)).flatten(),
+        version: service::version(w).map(|version| version.to_string()),
+    }
+}
+
+fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
+    let (relation, _) = w.authority.relation.clone()?;
+    let request = w.authority.request.as_ref()?;
+    Some((relation, changes(&w.authority.published, &request.write())))
+}
+
+/// Every consumer gets the same. While nothing can be said for sure they keep what they have: an older set
+/// beats none.
+fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
+    let Some(data) = client_data(w) else { return Vec::new() };
+    let wanted = db::publish(&data);
+    w.consumers.iter().map(|one| (one.relation.clone(), changes(&one.published, &wanted))).collect()
+}
+
+/// A unit speaks of itself once it votes; a member that is only down for a moment is still a member.
+fn own_record(w: &World) -> UnitRecord {
+    match &w.etcd.door {
+        Door::Open(status) if !status.learner => UnitRecord {
+            address: w.addresses.client.clone(),
+            peer_url: service::peer_url(w),
+            client_url: service::client_url(w),
+            member: Some(status.member),
+            cluster: Some(status.cluster),
+            version: Some(status.version.clone()),
+        },
+        _ => w.own_record(),
+    }
+}
+
+/// The leader names the unit that starts the cluster, before anything is started, and records when it was.
+fn application_record(w: &World, token: &str) -> Option<(RelationId, Changes)> {
+    let relation = w.peers.relation.clone()?;
+    if w.leadership != Leadership::Leader {
+        return None;
+    }
+    let record = match started_cluster(w) {
+        Some(cluster) => ClusterRecord { cluster: Some(cluster), ..w.peers.cluster.clone() },
+        None if w.was_started() => return None,
+        None if may_name_a_unit(w) => ClusterRecord {
+            token: Some(token.to_owned()),
+            bootstrap_unit: Some(w.unit.clone()),
+            ..ClusterRecord::default()
+        },
+        None => return None,
+    };
+    let changes = changes(&w.peers.application, &record.write());
+    (!changes.is_empty()).then_some((relation, changes))
+}
+
+fn started_cluster(w: &World) -> Option<crate::etcd::ClusterId> {
+    let own = w.own_status().filter(|status| !status.learner).map(|status| status.cluster);
+    own.or_else(|| w.peers.units.values().find_map(|peer| peer.record.cluster))
+}
+
+/// Nobody was named yet, or the one who was is gone and no trace of a cluster was left.
+fn may_name_a_unit(w: &World) -> bool {
+    let exists = |unit: &UnitName| w.peers.expected.as_ref().is_none_or(|expected| expected.contains(unit));
+    match &w.peers.cluster.bootstrap_unit {
+        None => true,
+        Some(unit) => !exists(unit),
+    }
+}
+
+fn settings(w: &World) -> Changes {
+    let (Some(token), Some(client_url), Some(members)) =
+        (&w.peers.cluster.token, service::client_url(w), w.members())
+    else {
+        return Changes::new();
+    };
+    let keeps_settings = w.juju.has_leader_settings() && w.leadership == Leadership::Leader;
+    if !keeps_settings || w.own_status().is_none_or(|status| status.learner) {
+        return Changes::new();
+    }
+    let started = members.iter().filter(|member| member.is_started() && !member.learner);
+    let urls: BTreeMap<String, String> =
+        started.filter_map(|member| Some((member.name.clone(), member.peer_urls.first()?.clone()))).collect();
+    changes(&w.peers.settings, &leader_settings(token, &client_url, &urls))
+}
+
+/// What consumers get, if a quorum has confirmed who the members are.
+fn client_data(w: &World) -> Option<ClientData> {
+    let credentials = w.host.credentials.as_ref()?;
+    let members = w.members()?;
+    let endpoints: Vec<String> = members
+        .iter()
+        .filter(|member| serves(w, member))
+        .filter_map(|member| member.client_urls.first().cloned())
+        .collect();
+    (!endpoints.is_empty()).then_some(())?;
+    Some(ClientData {
+        ca: credentials.ca.clone(),
+        certificate: credentials.client_certificate.clone(),
+        key: credentials.client_key.clone(),
+        endpoints,
+        version: oldest_version(w)?,
+    })
+}
+
+/// A voter that has published itself. One that is down for a moment stays: every unit must publish the same
+/// string, and their looks at a member's health may differ.
+fn serves(w: &World, member: &Member) -> bool {
+    let orphan = w
+        .peers
+        .expected
+        .as_ref()
+        .is_some_and(|expected| !expected.iter().any(|unit| unit.member_name() == member.name));
+    !member.learner && member.is_started() && !(orphan && is_unhealthy(w, member))
+}
+
+fn is_unhealthy(w: &World, member: &Member) -> bool {
+    matches!(w.etcd.health.get(&member.id), Some(Health::Unhealthy(_)))
+}
+
+/// The cluster offers what its oldest member offers; units in the middle of an upgrade agree on that.
+fn oldest_version(w: &World) -> Option<crate::etcd::Version> {
+    let others = w.peers.units.values().filter_map(|peer| peer.record.version.clone());
+    others.chain(w.own_status().map(|status| status.version.clone())).min()
+}

@@ -1,0 +1,97 @@
+//! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
+
+use super::{Next, Waiting, service, tls};
+use crate::etcd::{AlarmKind, Member};
+use crate::juju::Status;
+use crate::options::OptionError;
+use crate::world::{Health, Roster, World};
+
+/// How things stand when nothing is left to do. Unhealthy members are given a moment: they may be restarting.
+pub(super) fn next(w: &World) -> Next {
+    let status = of(w);
+    if status.message.starts_with("UnHealthy") {
+        return Next::Wait(Waiting::Members(status));
+    }
+    Next::Done(status)
+}
+
+fn of(w: &World) -> Status {
+    if let Err(errors) = &w.options {
+        return wrong_options(errors);
+    }
+    tls::trouble(w)
+        .or_else(|| without_quorum(w))
+        .or_else(|| sick_members(w))
+        .or_else(|| alarms(w))
+        .or_else(|| service::why_option_waits(w))
+        .unwrap_or_else(|| healthy(w))
+}
+
+/// All that is wrong with the options, in one line.
+pub(super) fn wrong_options(errors: &[OptionError]) -> Status {
+    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    Status::blocked(all.join("; "))
+}
+
+fn without_quorum(w: &World) -> Option<Status> {
+    match &w.etcd.roster {
+        Roster::Confirmed(_) => None,
+        Roster::NobodyToAsk => Some(Status::waiting("Waiting for etcd to start")),
+        Roster::Unconfirmed { cause, remembered } => {
+            let known = known_peers(voters(remembered).count());
+            let sick = list_of_sick(w, remembered);
+            let why = if sick.is_empty() { cause.clone() } else { sick };
+            Some(Status::blocked(format!("UnHealthy with {known}: no quorum; {why}")))
+        }
+    }
+}
+
+fn sick_members(w: &World) -> Option<Status> {
+    let members = w.members()?;
+    let sick = list_of_sick(w, members);
+    let known = known_peers(voters(members).count());
+    (!sick.is_empty()).then(|| Status::blocked(format!("UnHealthy with {known}: {sick}")))
+}
+
+/// `etcd2 (10.0.0.3) unreachable, …`; a learner is on its way and not sick.
+fn list_of_sick(w: &World, members: &[Member]) -> String {
+    let sick = voters(members).filter_map(|member| match w.etcd.health.get(&member.id) {
+        Some(Health::Unhealthy(why)) => {
+            let address = member
+                .client_urls
+                .first()
+                .or(member.peer_urls.first())
+                .map_or("", |url| service::host_of(url));
+            let name = if member.is_started() { member.name.clone() } else { member.id.to_string() };
+            Some(format!("{name} ({address}) {why}"))
+        }
+        Some(Health::Healthy) | None => None,
+    });
+    sick.collect::<Vec<_>>().join(", ")
+}
+
+fn alarms(w: &World) -> Option<Status> {
+    let raised = |kind| w.etcd.alarms.iter().any(|alarm| alarm.kind == kind);
+    if raised(AlarmKind::Corrupt) {
+        return Some(Status::blocked(
+            "CORRUPT alarm: members disagree about the data; see the alarm-list action",
+        ));
+    }
+    let full = "NOSPACE alarm: the database is full and refuses writes; compact, defrag, then alarm-disarm";
+    raised(AlarmKind::NoSpace).then(|| Status::blocked(full))
+}
+
+fn healthy(w: &World) -> Status {
+    let voters = w.members().map_or(0, |members| voters(members).count());
+    let plain_http = w.options.as_ref().is_ok_and(|options| options.bind_with_insecure_http);
+    let note = if plain_http { " (plain HTTP on 127.0.0.1:4001)" } else { "" };
+    Status::active(format!("Healthy with {}{note}", known_peers(voters)))
+}
+
+fn voters(members: &[Member]) -> impl Iterator<Item = &Member> {
+    members.iter().filter(|member| !member.learner)
+}
+
+fn known_peers(count: usize) -> String {
+    if count == 1 { "1 known peer".to_owned() } else { format!("{count} known peers") }
+}

@@ -1,0 +1,452 @@
+//! The runbook held against worlds: each test names the situation an operator would recognise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::decide::serving::publication;
+use crate::etcd::{ClusterId, Member, MemberId, MemberStatus};
+use crate::event::Event;
+use crate::host::Installed;
+use crate::juju::{Databag, StatusKind};
+use crate::options::Options;
+use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::step::{Removal, Source};
+use crate::world::*;
+
+const CLUSTER: ClusterId = ClusterId(0xc1);
+
+/// A unit `etcd/N` at `10.0.0.N+1` in its first hook: Juju has answered, nothing is installed.
+fn first_hook(number: u32) -> World {
+    let unit: crate::juju::UnitName = format!("etcd/{number}").parse().unwrap();
+    let address = format!("10.0.0.{}", number + 1);
+    World {
+        event: Event::Look("install".into()),
+        now_s: 1_700_000_000,
+        juju: "3.6.0".parse().unwrap(),
+        leadership: Leadership::Follower,
+        options: Options::parse(&serde_json::Map::new()),
+        addresses: Addresses {
+            peer: Some(address.clone()),
+            client: Some(address.clone()),
+            all: BTreeSet::from([address]),
+            ..Addresses::default()
+        },
+        peers: Peers {
+            relation: "cluster:0".parse().ok(),
+            expected: Some(BTreeSet::from([unit.clone()])),
+            ..Peers::default()
+        },
+        authority: Authority {
+            relation: Some(("certificates:1".parse().unwrap(), "easyrsa".into())),
+            published: Databag::new(),
+            request: None,
+            answer: Answered::Incomplete("the CA certificate"),
+        },
+        consumers: vec![],
+        host: Host {
+            snap: Reading::Known(None),
+            source: Some(Source::Channel("3.4/stable".parse().unwrap())),
+            service: Service::Missing,
+            drop_in: None,
+            config: None,
+            credentials: None,
+            trusted: None,
+            shell_profile: None,
+            data: Data::Empty,
+            restart_due: None,
+        },
+        etcd: Etcd {
+            door: Door::Closed,
+            roster: Roster::NobodyToAsk,
+            health: BTreeMap::new(),
+            alarms: vec![],
+        },
+        tried: Tried::default(),
+        unit,
+    }
+}
+
+fn credentials() -> Credentials {
+    let pem = |name: &str| format!("{name}\n");
+    Credentials {
+        ca: pem("ca"),
+        server_certificate: pem("server"),
+        server_key: pem("key"),
+        client_certificate: pem("client"),
+        client_key: pem("key"),
+    }
+}
+
+/// Installed, with certificates, service stopped.
+fn ready(number: u32) -> World {
+    let mut w = first_hook(number);
+    w.host.snap = Reading::Known(Some(Installed { revision: "x1".into(), version: "3.4.23".into() }));
+    w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
+    w.host.service = Service::Stopped;
+    w.host.credentials = Some(credentials());
+    w.authority.answer = Answered::Usable(credentials());
+    w
+}
+
+fn member(number: u32, learner: bool) -> Member {
+    Member {
+        id: MemberId(u64::from(number) + 100),
+        name: format!("etcd{number}"),
+        peer_urls: vec![format!("https://10.0.0.{}:2380", number + 1)],
+        client_urls: vec![format!("https://10.0.0.{}:2379", number + 1)],
+        learner,
+    }
+}
+
+fn unstarted(number: u32) -> Member {
+    Member { name: String::new(), client_urls: vec![], ..member(number, true) }
+}
+
+fn status(own: &Member) -> MemberStatus {
+    MemberStatus {
+        member: own.id,
+        cluster: CLUSTER,
+        version: "3.4.23".parse().unwrap(),
+        db_size_bytes: 20_480,
+        db_in_use_bytes: 16_384,
+        raft_leader: Some(MemberId(100)),
+        raft_index: 10,
+        raft_applied_index: 10,
+        raft_term: 2,
+        learner: own.learner,
+        errors: vec![],
+        revision: 1,
+    }
+}
+
+/// Unit `own` of a settled cluster of `members`, all healthy, all with their units.
+fn settled(own: u32, members: &[Member]) -> World {
+    let mut w = ready(own);
+    w.peers.cluster = ClusterRecord {
+        token: Some("token".into()),
+        bootstrap_unit: "etcd/0".parse().ok(),
+        cluster: Some(CLUSTER),
+        inherited: false,
+    };
+    let units: BTreeSet<crate::juju::UnitName> =
+        members.iter().map(|m| m.name.replace("etcd", "etcd/").parse().unwrap()).collect();
+    w.peers.units =
+        units.iter().filter(|unit| **unit != w.unit).map(|unit| (unit.clone(), peer_of(unit))).collect();
+    w.peers.expected = Some(units);
+    w.host.service = Service::Running;
+    w.host.data = Data::Present;
+    w.etcd.roster = Roster::Confirmed(members.to_vec());
+    w.etcd.health = members.iter().map(|member| (member.id, Health::Healthy)).collect();
+    let me = members.iter().find(|member| member.name == w.member_name()).unwrap();
+    w.etcd.door = Door::Open(Box::new(status(me)));
+    converge_files(&mut w);
+    w
+}
+
+fn peer_of(unit: &crate::juju::UnitName) -> Peer {
+    let address = format!("10.0.0.{}", unit.number() + 1);
+    Peer {
+        record: UnitRecord {
+            client_url: Some(format!("https://{address}:2379")),
+            peer_url: Some(format!("https://{address}:2380")),
+            member: Some(MemberId(u64::from(unit.number()) + 100)),
+            cluster: Some(CLUSTER),
+            version: "3.4.23".parse().ok(),
+            address: Some(address.clone()),
+        },
+        ingress: Some(address),
+    }
+}
+
+/// Let the world take over what the file steps would write.
+fn converge_files(w: &mut World) {
+    for _ in 0..10 {
+        match next(w) {
+            Next::Do(Step::WriteConfig { settings, version, .. }) => {
+                w.host.config = Some(settings.render(&version))
+            }
+            Next::Do(Step::TrustAuthority(ca)) => w.host.trusted = Some(ca),
+            Next::Do(Step::WriteShellProfile(text)) => w.host.shell_profile = Some(text),
+            _ => return,
+        }
+    }
+}
+
+fn three() -> Vec<Member> {
+    (0..3).map(|number| member(number, false)).collect()
+}
+
+fn done(next: Next) -> Status {
+    match next {
+        Next::Done(status) => status,
+        Next::Wait(waiting) => waiting.status(),
+        Next::Do(step) => panic!("a step was decided: {step}"),
+    }
+}
+
+#[test]
+fn a_new_unit_installs_then_asks_for_certificates() {
+    let w = first_hook(0);
+    assert!(matches!(next(&w), Next::Do(Step::InstallSnap(_))));
+    let mut w = ready(0);
+    w.host.credentials = None;
+    w.authority.answer = Answered::Incomplete("the server certificate");
+    assert_eq!(done(next(&w)).to_string(), "waiting Requesting TLS certificates from easyrsa");
+    w.authority.relation = None;
+    assert_eq!(done(next(&w)).to_string(), "blocked Missing relation to certificate authority.");
+}
+
+#[test]
+fn leadership_alone_never_starts_a_cluster() {
+    let mut w = ready(0);
+    w.leadership = Leadership::Leader;
+    assert_eq!(done(next(&w)).kind, StatusKind::Waiting);
+    let named = publication(&w, "fresh-token").application.expect("the leader names who starts").1;
+    assert_eq!(named["bootstrap-unit"].as_deref(), Some("etcd/0"));
+    assert_eq!(named["token"].as_deref(), Some("fresh-token"));
+}
+
+#[test]
+fn only_the_named_unit_starts_the_cluster() {
+    let named = ClusterRecord {
+        token: Some("t".into()),
+        bootstrap_unit: "etcd/0".parse().ok(),
+        ..Default::default()
+    };
+    let mut w = ready(0);
+    w.peers.cluster = named.clone();
+    let Next::Do(Step::WriteConfig { settings, restart, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
+    assert!(!restart);
+    assert_eq!(settings.initial_cluster, [("etcd0".to_owned(), "https://10.0.0.1:2380".to_owned())]);
+    let mut other = ready(1);
+    other.leadership = Leadership::Leader;
+    other.peers.cluster = named;
+    other.peers.expected = Some(["etcd/0", "etcd/1"].map(|unit| unit.parse().unwrap()).into());
+    assert_eq!(done(next(&other)).message, "Waiting for etcd/0 to start the cluster");
+    assert_eq!(publication(&other, "x").application, None, "the choice stands while its unit exists");
+}
+
+#[test]
+fn a_named_unit_that_vanished_before_it_started_anything_is_replaced() {
+    let mut w = ready(1);
+    w.leadership = Leadership::Leader;
+    w.peers.cluster.bootstrap_unit = "etcd/0".parse().ok();
+    let changes = publication(&w, "new").application.unwrap().1;
+    assert_eq!(changes["bootstrap-unit"].as_deref(), Some("etcd/1"));
+}
+
+#[test]
+fn a_cluster_that_was_started_is_never_started_again() {
+    let mut w = ready(0);
+    w.leadership = Leadership::Leader;
+    w.peers.cluster = ClusterRecord {
+        token: Some("t".into()),
+        bootstrap_unit: "etcd/0".parse().ok(),
+        cluster: Some(CLUSTER),
+        inherited: false,
+    };
+    assert_eq!(done(next(&w)).message, "Joining: no member has published its address yet");
+    assert_eq!(publication(&w, "x").application, None);
+}
+
+#[test]
+fn a_newcomer_joins_as_learner_and_waits_its_turn() {
+    let mut w = ready(2);
+    w.peers.cluster.cluster = Some(CLUSTER);
+    w.etcd.roster = Roster::Confirmed(vec![member(0, false)]);
+    assert_eq!(next(&w), Next::Do(Step::AddLearner { peer_url: "https://10.0.0.3:2380".into() }));
+    w.etcd.roster = Roster::Confirmed(vec![member(0, false), unstarted(1)]);
+    assert!(matches!(next(&w), Next::Wait(Waiting::Turn(_))));
+    w.etcd.roster = Roster::Confirmed(vec![member(0, false), unstarted(2)]);
+    let Next::Do(Step::WriteConfig { settings, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
+    let names: Vec<_> = settings.initial_cluster.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["etcd0", "etcd2"], "the joiner lists the present members and itself");
+}
+
+#[test]
+fn a_learner_is_promoted_once_it_runs() {
+    let members = [member(0, false), member(1, true)];
+    let w = settled(1, &members);
+    assert_eq!(next(&w), Next::Do(Step::Promote(MemberId(101))));
+}
+
+#[test]
+fn a_settled_cluster_needs_nothing() {
+    for own in 0..3 {
+        let w = settled(own, &three());
+        assert_eq!(done(next(&w)).to_string(), "active Healthy with 3 known peers");
+    }
+    assert_eq!(done(next(&settled(0, &[member(0, false)]))).to_string(), "active Healthy with 1 known peer");
+}
+
+#[test]
+fn the_leader_retires_the_member_of_a_unit_that_is_gone() {
+    let mut w = settled(0, &three());
+    let gone: crate::juju::UnitName = "etcd/2".parse().unwrap();
+    w.peers.units.remove(&gone);
+    w.peers.expected.as_mut().unwrap().remove(&gone);
+    w.etcd.health.insert(MemberId(102), Health::Unhealthy("unreachable".into()));
+    assert!(matches!(next(&w), Next::Wait(Waiting::Members(_))), "a follower only tells");
+    w.leadership = Leadership::Leader;
+    let retire = Next::Do(Step::RemoveMember { member: MemberId(102), reason: Removal::UnitGone });
+    assert_eq!(next(&w), retire);
+    w.etcd.health.insert(MemberId(101), Health::Unhealthy("unreachable".into()));
+    assert_ne!(next(&w), retire, "never when the rest has no quorum");
+    w.etcd.health.insert(MemberId(101), Health::Healthy);
+    w.peers.expected = None;
+    assert_ne!(next(&w), retire, "never when Juju could not be asked");
+}
+
+#[test]
+fn a_joiner_that_the_leader_does_not_see_yet_is_no_orphan() {
+    let mut members = three();
+    members.push(unstarted(3));
+    let mut w = settled(0, &three());
+    w.leadership = Leadership::Leader;
+    w.etcd.roster = Roster::Confirmed(members);
+    w.peers.expected.as_mut().unwrap().insert("etcd/3".parse().unwrap());
+    assert!(!matches!(next(&w), Next::Do(_)), "{:?}", next(&w));
+    w.peers.expected.as_mut().unwrap().remove(&"etcd/3".parse().unwrap());
+    let retire = Next::Do(Step::RemoveMember { member: MemberId(103), reason: Removal::UnitGone });
+    assert_eq!(next(&w), retire, "nobody has its address and every unit is visible");
+}
+
+#[test]
+fn a_leaving_raft_leader_hands_over_then_goes() {
+    let mut w = settled(0, &three());
+    w.event = Event::Leaving("stop".into());
+    assert_eq!(next(&w), Next::Do(Step::MoveLeadership { to: MemberId(101) }));
+    let Door::Open(own) = &mut w.etcd.door else { panic!() };
+    own.raft_leader = Some(MemberId(101));
+    assert_eq!(next(&w), Next::Do(Step::RemoveMember { member: MemberId(100), reason: Removal::Leaving }));
+    w.etcd.roster = Roster::Confirmed(three()[1..].to_vec());
+    assert_eq!(next(&w), Next::Do(Step::StopService));
+}
+
+#[test]
+fn the_last_member_just_stops() {
+    let mut w = settled(0, &[member(0, false)]);
+    w.event = Event::Leaving("stop".into());
+    assert_eq!(next(&w), Next::Do(Step::StopService));
+}
+
+#[test]
+fn data_of_a_removed_member_is_moved_aside_only_on_a_quorums_word() {
+    let mut w = settled(2, &three());
+    w.etcd.door = Door::Closed;
+    w.host.service = Service::Stopped;
+    w.peers.own = Databag::from([("member-id".to_owned(), MemberId(102).to_string())]);
+    w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three()[..2].to_vec() };
+    assert_eq!(next(&w), Next::Do(Step::StartService), "unreadable is not removed");
+    w.etcd.roster = Roster::Confirmed(three()[..2].to_vec());
+    assert_eq!(next(&w), Next::Do(Step::MoveDataAside(Moved::MemberRemoved)));
+}
+
+#[test]
+fn a_member_that_lost_its_disk_is_replaced_while_the_others_keep_quorum() {
+    let mut w = settled(2, &three());
+    w.etcd.door = Door::Closed;
+    w.host.service = Service::Stopped;
+    w.host.data = Data::Empty;
+    let replace = Next::Do(Step::RemoveMember { member: MemberId(102), reason: Removal::DataLost });
+    assert_eq!(next(&w), replace);
+    w.etcd.health.insert(MemberId(101), Health::Unhealthy("unreachable".into()));
+    assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
+}
+
+#[test]
+fn half_a_data_directory_is_never_started() {
+    let mut w = settled(1, &three());
+    w.etcd.door = Door::Closed;
+    w.host.service = Service::Stopped;
+    w.host.data = Data::Partial("the log (member/wal)");
+    w.peers.own = Databag::from([("member-id".to_owned(), MemberId(101).to_string())]);
+    assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
+}
+
+#[test]
+fn a_wrong_option_neither_stops_nor_changes_a_running_member() {
+    let mut w = settled(0, &three());
+    let serde_json::Value::Object(values) = serde_json::json!({"port": 0}) else { panic!() };
+    w.options = Options::parse(&values);
+    assert_eq!(done(next(&w)).to_string(), "blocked port: 0 is not a port; accepted: 1 to 65535");
+    w.etcd.door = Door::Closed;
+    w.host.service = Service::Stopped;
+    assert_eq!(next(&w), Next::Do(Step::StartService), "after a reboot it runs on with its old file");
+}
+
+#[test]
+fn an_option_that_etcd_reads_at_start_marks_a_restart_and_one_for_empty_directories_does_not() {
+    let mut w = settled(0, &three());
+    w.options.as_mut().unwrap().heartbeat_interval_ms = 150;
+    let Next::Do(Step::WriteConfig { settings, version, restart }) = next(&w) else {
+        panic!("{:?}", next(&w))
+    };
+    assert!(restart);
+    w.host.config = Some(settings.render(&version));
+    w.host.restart_due = Some("https://127.0.0.1:2379".into());
+    assert_eq!(next(&w), Next::Do(Step::RestartService));
+    let mut w = settled(0, &three());
+    w.peers.cluster.token = Some("another".into());
+    let Next::Do(Step::WriteConfig { restart, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
+    assert!(!restart);
+}
+
+#[test]
+fn new_leaf_certificates_are_written_and_another_authoritys_are_not() {
+    let mut w = settled(0, &three());
+    let renewed = Credentials { server_certificate: "renewed\n".into(), ..credentials() };
+    w.authority.answer = Answered::Usable(renewed.clone());
+    assert_eq!(next(&w), Next::Do(Step::WriteCredentials(renewed)));
+    w.authority.answer = Answered::Usable(Credentials { ca: "other\n".into(), ..credentials() });
+    assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
+}
+
+#[test]
+fn without_the_authority_etcd_runs_on_and_the_status_says_so() {
+    let mut w = settled(0, &three());
+    w.authority.relation = None;
+    w.authority.answer = Answered::Incomplete("the CA certificate");
+    assert_eq!(done(next(&w)).to_string(), "blocked Missing relation to certificate authority.");
+}
+
+#[test]
+fn a_sick_member_is_named_with_its_address() {
+    let mut w = settled(0, &three());
+    w.etcd.health.insert(MemberId(102), Health::Unhealthy("unreachable".into()));
+    let status = done(next(&w));
+    assert_eq!(status.to_string(), "blocked UnHealthy with 3 known peers: etcd2 (10.0.0.3) unreachable");
+}
+
+#[test]
+fn all_units_give_consumers_the_same() {
+    let told = |own: u32| {
+        let mut w = settled(own, &three());
+        w.consumers = vec![Consumer { relation: "db:7".parse().unwrap(), published: Databag::new() }];
+        let all = publication(&w, "t").unit;
+        all.into_iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1
+    };
+    assert_eq!(told(0), told(1));
+    assert_eq!(told(1), told(2));
+    let string = told(0)["connection_string"].clone().unwrap();
+    assert_eq!(string, "https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379");
+}
+
+#[test]
+fn consumers_keep_what_they_have_while_nothing_is_certain() {
+    let mut w = settled(0, &three());
+    w.consumers = vec![Consumer { relation: "db:7".parse().unwrap(), published: Databag::new() }];
+    w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three() };
+    assert!(publication(&w, "t").unit.iter().all(|(id, _)| id.to_string() != "db:7"));
+}
+
+#[test]
+fn learners_are_not_offered_to_consumers() {
+    let mut members = three();
+    members[2].learner = true;
+    let mut w = settled(0, &members);
+    w.consumers = vec![Consumer { relation: "db:7".parse().unwrap(), published: Databag::new() }];
+    let all = publication(&w, "t").unit;
+    let string = all.iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1["connection_string"].clone();
+    assert_eq!(string.as_deref(), Some("https://10.0.0.1:2379,https://10.0.0.2:2379"));
+}

@@ -1,0 +1,70 @@
+//! Fills a [`World`]: the only reader. Juju's facts are read once a run; the host's and etcd's again after every
+//! step, since steps change them.
+
+mod etcd;
+mod host;
+mod juju;
+
+pub use etcd::{own_endpoints, status_of};
+pub use juju::Facts;
+
+use anyhow::Result;
+
+use crate::event::Event;
+use crate::juju::{Context, Tools};
+use crate::world::{Etcd, Host, Reading, Tried, World};
+
+/// Everything Juju knows that this charm needs.
+///
+/// # Errors
+/// When a hook tool fails in a way that no later hook of this run could mend; Juju then retries the hook.
+pub async fn facts(context: &Context, event: Event, tools: &Tools) -> Result<Facts> {
+    juju::facts(context, event, tools).await
+}
+
+/// This machine and its server, without a word from Juju.
+#[derive(Debug)]
+pub struct Local {
+    /// This machine.
+    pub host: Host,
+    /// etcd as this unit's own server sees it.
+    pub etcd: Etcd,
+}
+
+/// Looks at this machine and its own server only.
+///
+/// # Errors
+/// When this machine's own files or service cannot be read at all.
+pub async fn local() -> Result<Local> {
+    let host = host::look().await?;
+    let doors = etcd::Doors { own: own_endpoints(&host), others: Vec::new() };
+    Ok(Local { etcd: etcd::look(&host, &doors).await, host })
+}
+
+/// The world as it is now.
+///
+/// # Errors
+/// When this machine's own files or service cannot be read at all.
+pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World> {
+    let mut host = host::look().await?;
+    if matches!(host.snap, Reading::Known(None)) && !facts.event.is_leaving() {
+        host.source = juju::source(facts, tools).await;
+    }
+    let doors = etcd::Doors { own: own_endpoints(&host), others: facts.member_endpoints() };
+    let etcd = etcd::look(&host, &doors).await;
+    Ok(World {
+        event: facts.event.clone(),
+        now_s: crate::clock::now_s(),
+        unit: facts.unit.clone(),
+        juju: facts.juju,
+        leadership: facts.leadership,
+        options: facts.options.clone(),
+        addresses: facts.addresses.clone(),
+        peers: facts.peers.clone(),
+        authority: facts.authority.clone(),
+        consumers: facts.consumers.clone(),
+        host,
+        etcd,
+        tried: tried.clone(),
+    })
+}

@@ -1,0 +1,165 @@
+//! What etcd says, here and elsewhere. Every question is bounded in time: a server without quorum accepts
+//! connections and answers nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::etcd::{self, Alarm, Client, Member, MemberId, MemberStatus};
+use crate::world::{Data, Door, Etcd, Health, Host, Roster, Service};
+
+/// A healthy server answers in milliseconds, also on a busy machine.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// Where servers can be asked.
+pub(super) struct Doors {
+    /// This unit's own server on loopback, present address first.
+    pub own: Vec<String>,
+    /// Client URLs of other units.
+    pub others: Vec<String>,
+}
+
+/// Loopback addresses of this unit's server: as its file says and, while a restart is due, as it was started.
+pub fn own_endpoints(host: &Host) -> Vec<String> {
+    let listens = host
+        .config
+        .as_deref()
+        .and_then(|config| etcd::read_config(config).ok())
+        .map(|c| c.listen_client_urls);
+    let loopback = |url: &String| {
+        let port = url.strip_prefix("https://")?.rsplit_once(':')?.1;
+        Some(format!("https://127.0.0.1:{port}"))
+    };
+    let mut endpoints: Vec<String> = listens.unwrap_or_default().iter().filter_map(loopback).collect();
+    endpoints.extend(host.restart_due.clone());
+    endpoints.dedup();
+    endpoints
+}
+
+pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
+    let Some(credentials) = host.credentials.as_ref().map(etcd::Credentials::from) else {
+        return Etcd {
+            door: Door::Closed,
+            roster: Roster::NobodyToAsk,
+            health: BTreeMap::new(),
+            alarms: Vec::new(),
+        };
+    };
+    let (door, own) = knock(host, doors, &credentials).await;
+    let (roster, asked) = roster(&door, own, doors, &credentials).await;
+    let members = match &roster {
+        Roster::Confirmed(members) => members.as_slice(),
+        Roster::Unconfirmed { remembered, .. } => remembered.as_slice(),
+        Roster::NobodyToAsk => &[],
+    };
+    let (health, alarms) = tokio::join!(health(members, &door, &credentials), alarms(asked));
+    Etcd { door, health, alarms, roster }
+}
+
+/// Ask this unit's own server how it is.
+async fn knock(host: &Host, doors: &Doors, credentials: &etcd::Credentials) -> (Door, Option<Client>) {
+    if host.service != Service::Running {
+        return (Door::Closed, None);
+    }
+    let mut says = "it has no configuration yet".to_owned();
+    for endpoint in &doors.own {
+        match ask_status(endpoint, credentials).await {
+            Ok((status, client)) => return (Door::Open(Box::new(status)), Some(client)),
+            Err(error) => says = error,
+        }
+    }
+    if host.data == Data::Empty { (Door::Closed, None) } else { (Door::Mute(says), None) }
+}
+
+async fn ask_status(
+    endpoint: &str,
+    credentials: &etcd::Credentials,
+) -> Result<(MemberStatus, Client), String> {
+    let client =
+        Client::connect(endpoint, credentials).map_err(|error| error.to_string())?.with_timeout(PATIENCE);
+    let status = client.status().await.map_err(|error| error.to_string())?;
+    Ok((status, client))
+}
+
+/// What one member says of itself, if it answers.
+pub async fn status_of(member: &Member, host: &Host) -> Option<MemberStatus> {
+    let credentials = etcd::Credentials::from(host.credentials.as_ref()?);
+    let (status, _) = ask_status(member.client_urls.first()?, &credentials).await.ok()?;
+    Some(status)
+}
+
+/// The members, by a server that proves within this question that a quorum stands behind it.
+async fn roster(
+    door: &Door,
+    own: Option<Client>,
+    doors: &Doors,
+    credentials: &etcd::Credentials,
+) -> (Roster, Option<Client>) {
+    let voter = matches!(door, Door::Open(status) if !status.learner);
+    let mut cause = String::new();
+    if let (true, Some(client)) = (voter, &own) {
+        match confirmed_members(client).await {
+            Ok(members) => return (Roster::Confirmed(members), own),
+            Err(error) => cause = format!("own server: {error}"),
+        }
+    }
+    if doors.others.is_empty() && own.is_none() {
+        return (Roster::NobodyToAsk, None);
+    }
+    if !doors.others.is_empty() {
+        match etcd::reach(&doors.others, credentials).await {
+            Ok(client) => match confirmed_members(&client).await {
+                Ok(members) => return (Roster::Confirmed(members), Some(client)),
+                Err(error) => cause = error,
+            },
+            Err(error) => cause = error.to_string(),
+        }
+    }
+    let remembered = match &own {
+        Some(client) => client.members().await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    (Roster::Unconfirmed { cause, remembered }, own)
+}
+
+/// The list itself is a local one in every etcd; the linearizable read on the same connection confirms it.
+async fn confirmed_members(client: &Client) -> Result<Vec<Member>, String> {
+    client.confirm_quorum().await.map_err(|error| error.to_string())?;
+    client.members().await.map_err(|error| error.to_string())
+}
+
+async fn health(
+    members: &[Member],
+    door: &Door,
+    credentials: &etcd::Credentials,
+) -> BTreeMap<MemberId, Health> {
+    let own = match door {
+        Door::Open(status) => Some((status.member, judge(status))),
+        Door::Closed | Door::Mute(_) => None,
+    };
+    let others = members.iter().filter(|member| own.as_ref().is_none_or(|(id, _)| *id != member.id));
+    let asked = others.map(|member| async move {
+        let health = match member.client_urls.first() {
+            None => Health::Unhealthy("has not started".to_owned()),
+            Some(url) => match ask_status(url, credentials).await {
+                Ok((status, _)) => judge(&status),
+                Err(_) => Health::Unhealthy("unreachable".to_owned()),
+            },
+        };
+        (member.id, health)
+    });
+    join_all(asked).await.into_iter().chain(own).collect()
+}
+
+fn judge(status: &MemberStatus) -> Health {
+    match status.raft_leader {
+        Some(_) => Health::Healthy,
+        None => Health::Unhealthy("sees no raft leader".to_owned()),
+    }
+}
+
+async fn alarms(client: Option<Client>) -> Vec<Alarm> {
+    let Some(client) = client else { return Vec::new() };
+    client.alarms().await.unwrap_or_default()
+}

@@ -1,0 +1,94 @@
+//! What stands on this machine: the snap, its service, the charm's files and etcd's data directory.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::decide::{COMMON, DATA};
+use crate::host::{self, Active, Installed, Load, files};
+use crate::world::{Credentials, Data, Host, Reading, Service};
+
+/// Where to install from is not this machine's knowledge and stays open.
+pub(super) async fn look() -> Result<Host> {
+    let snap = match host::Snap::new("etcd").installed() {
+        Ok(installed) => Reading::Known(installed),
+        Err(error) => Reading::Unknown(error.to_string()),
+    };
+    Ok(Host {
+        source: None,
+        service: service(&snap).await?,
+        drop_in: text(host::etcd_service().dropin_path("charm"))?,
+        config: text(format!("{COMMON}/etcd.conf.yml"))?,
+        credentials: credentials()?,
+        trusted: host::trust_store::current("etcd-charm").context("cannot read the host's trust store")?,
+        shell_profile: text(host::SHELL_PROFILE)?,
+        data: data()?,
+        restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
+        snap,
+    })
+}
+
+async fn service(snap: &Reading<Option<Installed>>) -> Result<Service> {
+    if matches!(snap, Reading::Known(None)) {
+        return Ok(Service::Missing);
+    }
+    let service = host::etcd_service();
+    let state = service.state().await.context("cannot read the state of etcd's service")?;
+    Ok(match (state.load, state.active) {
+        (Load::NotFound, _) => Service::Missing,
+        (_, Active::Active | Active::Reloading) => Service::Running,
+        // With Restart=always a server that exits at once is always about to be started again.
+        (_, Active::Failed) => Service::Failing(last_words(&service).await),
+        (_, Active::Activating) if state.restarts > 2 => Service::Failing(last_words(&service).await),
+        (_, Active::Activating) => Service::Running,
+        (_, Active::Inactive | Active::Deactivating | Active::Other(_)) => Service::Stopped,
+    })
+}
+
+async fn last_words(service: &host::Service) -> String {
+    let journal = service.journal_tail(20).await.unwrap_or_default();
+    let telling = |line: &&str| ["error", "fatal", "panic", "cannot"].iter().any(|word| line.contains(word));
+    journal
+        .lines()
+        .rev()
+        .find(telling)
+        .or(journal.lines().last())
+        .unwrap_or("no reason in its log")
+        .to_owned()
+}
+
+fn text(path: impl AsRef<Path>) -> Result<Option<String>> {
+    let path = path.as_ref();
+    let bytes = files::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// All five files, or none: half a set is of no use to etcd.
+fn credentials() -> Result<Option<Credentials>> {
+    let file = |name: &str| text(format!("{COMMON}/{name}"));
+    let (ca, server_certificate, server_key) = (file("ca.crt")?, file("server.crt")?, file("server.key")?);
+    let (client_certificate, client_key) = (file("client.crt")?, file("client.key")?);
+    Ok((|| {
+        Some(Credentials {
+            ca: ca?,
+            server_certificate: server_certificate?,
+            server_key: server_key?,
+            client_certificate: client_certificate?,
+            client_key: client_key?,
+        })
+    })())
+}
+
+/// Log and database are judged by their files: etcd makes the empty directories before it has any data.
+fn data() -> Result<Data> {
+    let member = format!("{DATA}/member");
+    let has_log = files::list(format!("{member}/wal")).context("cannot read etcd's log directory")?;
+    let has_log = has_log.iter().any(|name| name.ends_with(".wal"));
+    let has_database = Path::new(&format!("{member}/snap/db")).exists();
+    Ok(match (has_log, has_database) {
+        (false, false) => Data::Empty,
+        (true, true) => Data::Present,
+        (true, false) => Data::Partial("the database (member/snap/db)"),
+        (false, true) => Data::Partial("the log (member/wal)"),
+    })
+}

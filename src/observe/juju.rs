@@ -1,0 +1,248 @@
+//! What Juju knows, read once a run and in parallel: every call starts a process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result};
+use futures_util::future::join_all;
+
+use crate::etcd::Channel;
+use crate::event::Event;
+use crate::host::files;
+use crate::juju::{Context, Databag, Host as JujuHost, JujuVersion, Network, RelationId, Tools, UnitName};
+use crate::options::{OptionError, Options, WantedChannel};
+use crate::relations::certificates::{Answer, Pair, Request};
+use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::step::Source;
+use crate::tls;
+use crate::world::{Addresses, Answered, Authority, Consumer, Credentials, Leadership, Peer, Peers};
+
+/// Everything read from Juju in this run. Fields mean what they do in [`crate::world::World`].
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub event: Event,
+    pub unit: UnitName,
+    pub juju: JujuVersion,
+    pub leadership: Leadership,
+    pub options: Result<Options, Vec<OptionError>>,
+    pub addresses: Addresses,
+    pub peers: Peers,
+    pub authority: Authority,
+    pub consumers: Vec<Consumer>,
+}
+
+impl Facts {
+    /// Client URLs of other units that say they are members.
+    pub fn member_endpoints(&self) -> Vec<String> {
+        let port = self.options.as_ref().map_or(2379, |options| options.port);
+        let endpoint = |peer: &Peer| {
+            // Units of the earlier charm publish a bare address only.
+            let bare = peer.record.address.as_ref().map(|address| format!("https://{address}:{port}"));
+            peer.record.client_url.clone().or(bare)
+        };
+        self.peers.units.values().filter_map(endpoint).collect()
+    }
+}
+
+pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Result<Facts> {
+    let unit = &context.unit;
+    let (leader, config, addresses, peers, authority, consumers) = tokio::join!(
+        tools.is_leader(),
+        tools.config(),
+        addresses(tools),
+        peers(context, tools),
+        authority(context, tools),
+        consumers(context, tools),
+    );
+    let leadership =
+        if leader.context("cannot ask for leadership")? { Leadership::Leader } else { Leadership::Follower };
+    let options = Options::parse(&config.context("cannot read the options")?);
+    let addresses = addresses?;
+    let (relation, published, bags) = authority?;
+    let names: Vec<String> = options
+        .iter()
+        .flat_map(|options| options.extra_sans.clone())
+        .chain([addresses.hostname.clone()])
+        .collect();
+    let request = addresses.peer.is_some().then(|| Request::new(unit, &addresses.all, &names));
+    let mut peers = peers?;
+    if leadership == Leadership::Leader || peers.application.is_empty() {
+        peers.settings = leader_settings(context, tools).await?;
+    }
+    peers.cluster = ClusterRecord::read(&peers.application, &peers.settings);
+    let answer = answered(Answer::read(unit, &bags), request.as_ref());
+    Ok(Facts {
+        event,
+        unit: unit.clone(),
+        juju: context.juju,
+        leadership,
+        options,
+        authority: Authority { relation, published, answer, request },
+        addresses,
+        peers,
+        consumers: consumers?,
+    })
+}
+
+/// Attached files win over the store: whoever attaches them has no store.
+pub(super) async fn source(facts: &Facts, tools: &Tools) -> Option<Source> {
+    let (etcd, core) = tokio::join!(tools.resource("etcd"), tools.resource("core"));
+    if let Some(etcd) = etcd.into_path() {
+        return Some(Source::Files { etcd, core: core.into_path() });
+    }
+    let channel = match &facts.options.as_ref().ok()?.channel {
+        WantedChannel::Auto => Channel::first_install(),
+        WantedChannel::Named(channel) => channel.clone(),
+    };
+    Some(Source::Channel(channel))
+}
+
+async fn leader_settings(context: &Context, tools: &Tools) -> Result<Databag> {
+    if !context.juju.has_leader_settings() {
+        return Ok(Databag::new());
+    }
+    tools.leader_get().await.context("cannot read the leader settings")
+}
+
+/// The bindings of `cluster` and `db`. A unit without an address yet is a fact, not a failure.
+async fn addresses(tools: &Tools) -> Result<Addresses> {
+    let (cluster, db) = tokio::join!(tools.network("cluster"), tools.network("db"));
+    let hostname = files::read("/proc/sys/kernel/hostname").context("cannot read the host name")?;
+    let hostname = hostname.map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
+    let readable = |network: Result<Network, _>, endpoint: &str| {
+        network.unwrap_or_else(|error: crate::juju::ToolError| {
+            tracing::warn!(endpoint, error = %error, "no address for an endpoint");
+            Network::default()
+        })
+    };
+    let (cluster, db) = (readable(cluster, "cluster"), readable(db, "db"));
+    let all = [&cluster, &db].into_iter().flat_map(every_address).collect();
+    let first = |network: &Network| network.ingress.first().map(ToString::to_string);
+    let bind = |network: &Network| network.bind.first().map(ToString::to_string);
+    Ok(Addresses {
+        peer: first(&cluster),
+        client: first(&db),
+        peer_bind: bind(&cluster),
+        client_bind: bind(&db),
+        all,
+        hostname,
+    })
+}
+
+/// A member is checked by the address its connections come from, so egress counts too where it is one address.
+fn every_address(network: &Network) -> BTreeSet<String> {
+    let single = |subnet: &String| {
+        let address = subnet.strip_suffix("/32").or_else(|| subnet.strip_suffix("/128"))?;
+        address.parse::<IpAddr>().ok().map(|address| address.to_string())
+    };
+    let bind = network.bind.iter().map(ToString::to_string);
+    let ingress = network.ingress.iter().map(JujuHost::to_string);
+    bind.chain(ingress).chain(network.egress.iter().filter_map(single)).collect()
+}
+
+async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
+    let ids = tools.relation_ids("cluster").await.context("cannot list the peer relation")?;
+    let Some(relation) = ids.into_iter().next() else { return Ok(Peers::default()) };
+    let (own, application, units, goal) = tokio::join!(
+        tools.relation_get(&relation, &context.unit),
+        tools.relation_get_app(&relation, context.unit.application()),
+        tools.relation_units(&relation),
+        tools.goal_state(),
+    );
+    let units = units.context("cannot list the units of the peer relation")?;
+    let expected = match goal {
+        Ok(goal) => Some(goal.units.into_keys().collect()),
+        Err(error) => {
+            tracing::warn!(error = %error, "the goal state cannot be read; no member will be retired");
+            None
+        }
+    };
+    Ok(Peers {
+        own: own.context("cannot read this unit's peer databag")?,
+        application: application.context("cannot read the application's peer databag")?,
+        settings: Databag::new(),
+        cluster: ClusterRecord::default(),
+        units: bags(tools, &relation, units)
+            .await
+            .into_iter()
+            .map(|(unit, bag)| (unit, peer(&bag)))
+            .collect(),
+        expected,
+        relation: Some(relation),
+    })
+}
+
+fn peer(bag: &Databag) -> Peer {
+    let ingress = bag.get("ingress-address").or_else(|| bag.get("private-address"));
+    Peer { record: UnitRecord::read(bag), ingress: ingress.filter(|address| !address.is_empty()).cloned() }
+}
+
+/// The databags of remote units. One that cannot be read (its unit may be going) counts as one that says nothing.
+async fn bags(tools: &Tools, relation: &RelationId, units: Vec<UnitName>) -> BTreeMap<UnitName, Databag> {
+    let read = units.into_iter().map(|unit| async move {
+        let bag = tools.relation_get(relation, &unit).await.unwrap_or_else(|error| {
+            tracing::warn!(unit = %unit, error = %error, "a databag cannot be read");
+            Databag::new()
+        });
+        (unit, bag)
+    });
+    join_all(read).await.into_iter().collect()
+}
+
+type AuthorityBags = (Option<(RelationId, String)>, Databag, Vec<Databag>);
+
+async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
+    let ids = tools.relation_ids("certificates").await.context("cannot list the certificates relation")?;
+    // The hook that ends a relation may still list it.
+    let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
+    let alive = ids.into_iter().rfind(|id| ending.is_none_or(|relation| relation.id != *id));
+    let Some(relation) = alive else { return Ok((None, Databag::new(), Vec::new())) };
+    let (published, units, application) = tokio::join!(
+        tools.relation_get(&relation, &context.unit),
+        tools.relation_units(&relation),
+        tools.relation_app(&relation),
+    );
+    let units = units.context("cannot list the certificate authority's units")?;
+    let application =
+        application.context("cannot name the certificate authority")?.unwrap_or_else(|| "the CA".to_owned());
+    let bags = bags(tools, &relation, units).await.into_values().collect();
+    let published = published.context("cannot read this unit's certificate request")?;
+    Ok((Some((relation, application)), published, bags))
+}
+
+async fn consumers(context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
+    let ids = tools.relation_ids("db").await.context("cannot list the consumers")?;
+    let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
+    let alive = ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id));
+    let read = alive.map(|relation| async move {
+        let published = tools.relation_get(&relation, &context.unit).await;
+        Ok(Consumer { published: published.context("cannot read what a consumer was given")?, relation })
+    });
+    join_all(read).await.into_iter().collect()
+}
+
+/// Checks an answer before anything relies on it.
+fn answered(answer: Answer, request: Option<&Request>) -> Answered {
+    let Some(ca) = answer.ca else { return Answered::Incomplete("the CA certificate") };
+    let Some(server) = answer.server else { return Answered::Incomplete("the server certificate") };
+    let Some(client) = answer.client else { return Answered::Incomplete("the client certificate") };
+    let wanted: Vec<String> =
+        request.map(|request| request.sans.iter().cloned().collect()).unwrap_or_default();
+    let refused = why_not_usable("server certificate", &server, &ca, &wanted)
+        .or_else(|| why_not_usable("client certificate", &client, &ca, &[]));
+    match refused {
+        Some(why) => Answered::Refused(why),
+        None => Answered::Usable(Credentials {
+            ca,
+            server_certificate: server.certificate,
+            server_key: server.key,
+            client_certificate: client.certificate,
+            client_key: client.key,
+        }),
+    }
+}
+
+fn why_not_usable(what: &str, pair: &Pair, ca: &str, wanted_sans: &[String]) -> Option<String> {
+    let reason = tls::why_not_usable(&pair.certificate, &pair.key, ca, wanted_sans, crate::clock::now_s())?;
+    Some(format!("{what}: {reason}"))
+}

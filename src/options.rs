@@ -1,0 +1,407 @@
+//! The operator's options: text and numbers from Juju become checked values, or a named error each.
+//!
+//! A wrong value is never passed on: [`Options::parse`] yields either all options or every problem found.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::etcd::{self, Channel};
+
+/// All options, checked. Meanings are those of `config.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// What to install.
+    pub channel: WantedChannel,
+    /// Client port.
+    pub port: u16,
+    /// Peer port.
+    pub management_port: u16,
+    /// Milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// Milliseconds; at least five heartbeats.
+    pub election_timeout_ms: u64,
+    /// Raft entries between two raft snapshots; `None`: as etcd's 3.5 default, 100000.
+    pub snapshot_count: Option<u64>,
+    /// Listen on every address of the machine.
+    pub bind_to_all_interfaces: bool,
+    /// Also serve plain HTTP on `127.0.0.1:4001`.
+    pub bind_with_insecure_http: bool,
+    /// Go names; empty: the charm's default list.
+    pub tls_cipher_suites: Vec<String>,
+    /// Lowest TLS version; `None`: etcd's default.
+    pub tls_min_version: Option<String>,
+    /// Log level debug.
+    pub debug: bool,
+    /// Bytes; 0: etcd's default of 2 GiB.
+    pub quota_backend_bytes: i64,
+    /// `periodic` or `revision`; `None`: no automatic compaction.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// More names and addresses for this application's certificates.
+    pub extra_sans: Vec<String>,
+    /// The v2 store.
+    pub enable_v2: EnableV2,
+}
+
+/// The `channel` option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WantedChannel {
+    /// `3.4/stable` at the first install; whatever is installed afterwards.
+    Auto,
+    /// This one.
+    Named(Channel),
+}
+
+/// Automatic compaction by time or by number of revisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoCompaction {
+    /// `periodic` or `revision`.
+    pub mode: String,
+    /// A duration (`1h`, `30m`) or a count.
+    pub retention: String,
+}
+
+/// The `enable_v2` option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnableV2 {
+    /// On only where v2 keys exist.
+    Auto,
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// An option with a value that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionError {
+    /// The option's name.
+    pub option: &'static str,
+    /// What is wrong and what is accepted, in one line.
+    pub problem: String,
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.problem)
+    }
+}
+
+impl Options {
+    /// `values`: what `config-get` answered (absent and null mean: unset).
+    ///
+    /// # Errors
+    /// Every option that cannot be used, in the order of the fields.
+    pub fn parse(values: &Map<String, Value>) -> Result<Options, Vec<OptionError>> {
+        let mut reader = Reader { values, errors: Vec::new() };
+        let options = reader.options();
+        if reader.errors.is_empty() { Ok(options) } else { Err(reader.errors) }
+    }
+}
+
+/// Reads options one by one and keeps every complaint, so that an operator sees them all at once.
+struct Reader<'a> {
+    values: &'a Map<String, Value>,
+    errors: Vec<OptionError>,
+}
+
+impl Reader<'_> {
+    fn options(&mut self) -> Options {
+        let port = self.port("port", 2379);
+        let management_port = self.port("management_port", 2380);
+        if port == management_port {
+            self.refuse("management_port", format!("{port} is also the client port; the two must differ"));
+        }
+        let (heartbeat_interval_ms, election_timeout_ms) = self.timing();
+        self.refuse_what_is_not_there_yet();
+        Options {
+            channel: self.channel(),
+            port,
+            management_port,
+            heartbeat_interval_ms,
+            election_timeout_ms,
+            snapshot_count: self.snapshot_count(),
+            bind_to_all_interfaces: self.boolean("bind_to_all_interfaces", true),
+            bind_with_insecure_http: self.boolean("bind_with_insecure_http", false),
+            tls_cipher_suites: self.cipher_suites(),
+            tls_min_version: self.tls_min_version(),
+            debug: self.boolean("debug", false),
+            quota_backend_bytes: self.quota(),
+            auto_compaction: self.auto_compaction(),
+            extra_sans: self.list("extra_sans"),
+            enable_v2: self.enable_v2(),
+        }
+    }
+
+    fn refuse(&mut self, option: &'static str, problem: String) {
+        self.errors.push(OptionError { option, problem });
+    }
+
+    fn text(&mut self, option: &'static str) -> String {
+        match self.values.get(option) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.trim().to_owned(),
+            Some(other) => other.to_string(),
+        }
+    }
+
+    fn list(&mut self, option: &'static str) -> Vec<String> {
+        let text = self.text(option);
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn boolean(&mut self, option: &'static str, default: bool) -> bool {
+        match self.values.get(option) {
+            None | Some(Value::Null) => default,
+            Some(Value::Bool(value)) => *value,
+            Some(other) => {
+                self.refuse(option, format!("{other} is neither true nor false"));
+                default
+            }
+        }
+    }
+
+    /// Juju sends integers as JSON numbers, large ones as integral floats.
+    fn integer(&mut self, option: &'static str, default: i64) -> i64 {
+        let value = match self.values.get(option) {
+            None | Some(Value::Null) => return default,
+            Some(value) => value,
+        };
+        let whole = value.as_i64().or_else(|| value.as_f64().filter(|f| f.fract() == 0.0).map(|f| f as i64));
+        whole.unwrap_or_else(|| {
+            self.refuse(option, format!("{value} is not a whole number"));
+            default
+        })
+    }
+
+    fn port(&mut self, option: &'static str, default: u16) -> u16 {
+        let value = self.integer(option, i64::from(default));
+        u16::try_from(value).ok().filter(|port| *port > 0).unwrap_or_else(|| {
+            self.refuse(option, format!("{value} is not a port; accepted: 1 to 65535"));
+            default
+        })
+    }
+
+    /// etcd's own rule: a heartbeat above zero, an election timeout of at least five of them and 50 s at most.
+    fn timing(&mut self) -> (u64, u64) {
+        let heartbeat = self.integer("heartbeat_interval", 100);
+        let election = self.integer("election_timeout", 1000);
+        if heartbeat < 1 {
+            self.refuse("heartbeat_interval", format!("{heartbeat} ms; accepted: 1 or more"));
+        } else if election < heartbeat.saturating_mul(5) {
+            let least = heartbeat.saturating_mul(5);
+            let problem = format!(
+                "{election} ms is less than five heartbeats of {heartbeat} ms; accepted: {least} to 50000"
+            );
+            self.refuse("election_timeout", problem);
+        } else if election > 50_000 {
+            self.refuse("election_timeout", format!("{election} ms; accepted: up to 50000"));
+        }
+        (heartbeat.unsigned_abs(), election.unsigned_abs())
+    }
+
+    fn channel(&mut self) -> WantedChannel {
+        let text = self.text("channel");
+        if text.is_empty() || text == "auto" {
+            return WantedChannel::Auto;
+        }
+        text.parse().map(WantedChannel::Named).unwrap_or_else(|error| {
+            self.refuse("channel", format!("{error}"));
+            WantedChannel::Auto
+        })
+    }
+
+    fn snapshot_count(&mut self) -> Option<u64> {
+        let text = self.text("snapshot_count");
+        if text.is_empty() || text == "auto" {
+            return None;
+        }
+        let count = text.parse().ok().filter(|count| *count > 0);
+        if count.is_none() {
+            self.refuse("snapshot_count", format!("{text:?}; accepted: auto, or a whole number above 0"));
+        }
+        count
+    }
+
+    fn cipher_suites(&mut self) -> Vec<String> {
+        let wanted = self.list("tls_cipher_suites");
+        if wanted.is_empty() {
+            return wanted;
+        }
+        etcd::check_cipher_suites(&wanted).unwrap_or_else(|error| {
+            self.refuse("tls_cipher_suites", error.to_string());
+            Vec::new()
+        })
+    }
+
+    fn tls_min_version(&mut self) -> Option<String> {
+        let text = self.text("tls_min_version");
+        match text.as_str() {
+            "" => None,
+            "TLS1.2" => Some(text),
+            // etcd refuses to start with a cipher list beside TLS 1.3 only.
+            "TLS1.3" if !self.list("tls_cipher_suites").is_empty() => {
+                self.refuse("tls_min_version", "TLS1.3 cannot be combined with tls_cipher_suites".to_owned());
+                None
+            }
+            "TLS1.3" => Some(text),
+            _ => {
+                self.refuse("tls_min_version", format!("{text:?}; accepted: TLS1.2, TLS1.3 or empty"));
+                None
+            }
+        }
+    }
+
+    fn quota(&mut self) -> i64 {
+        let bytes = self.integer("quota_backend_bytes", 0);
+        if bytes < 0 {
+            self.refuse(
+                "quota_backend_bytes",
+                format!("{bytes}; accepted: 0 (etcd's default) or a size in bytes"),
+            );
+        }
+        bytes
+    }
+
+    fn auto_compaction(&mut self) -> Option<AutoCompaction> {
+        let mode = self.text("auto_compaction_mode");
+        let retention = self.text("auto_compaction_retention");
+        let count = retention.parse::<u64>().is_ok();
+        let duration = retention
+            .strip_suffix(['h', 'm', 's'])
+            .is_some_and(|number| number.parse::<u64>().is_ok_and(|n| n > 0));
+        match mode.as_str() {
+            "" if retention.is_empty() || retention == "0" => return None,
+            "" => self.refuse(
+                "auto_compaction_mode",
+                "needed with auto_compaction_retention; accepted: periodic, revision".into(),
+            ),
+            "revision" if count => return Some(AutoCompaction { mode, retention }),
+            "periodic" if count || duration => return Some(AutoCompaction { mode, retention }),
+            "revision" => {
+                self.refuse(
+                    "auto_compaction_retention",
+                    format!("{retention:?}; accepted with mode revision: a whole number"),
+                );
+            }
+            "periodic" => {
+                let problem =
+                    format!("{retention:?}; accepted with mode periodic: hours as a number, or 1h, 30m, 90s");
+                self.refuse("auto_compaction_retention", problem);
+            }
+            _ => self
+                .refuse("auto_compaction_mode", format!("{mode:?}; accepted: periodic, revision or empty")),
+        }
+        None
+    }
+
+    fn enable_v2(&mut self) -> EnableV2 {
+        let text = self.text("enable_v2");
+        match text.as_str() {
+            "" | "auto" => EnableV2::Auto,
+            "true" => EnableV2::On,
+            "false" => EnableV2::Off,
+            _ => {
+                self.refuse("enable_v2", format!("{text:?}; accepted: auto, true, false"));
+                EnableV2::Auto
+            }
+        }
+    }
+
+    /// Options that are declared but have no effect yet must not look as if they had one.
+    fn refuse_what_is_not_there_yet(&mut self) {
+        let later = [("bin-source", ""), ("source-sum", ""), ("snap_proxy", ""), ("snap_proxy_url", "")];
+        for (option, default) in later {
+            let text = self.text(option);
+            if text != default {
+                self.refuse(option, format!("{text:?} is not available yet; leave it empty"));
+            }
+        }
+        let authority = self.text("certificate_authority");
+        match authority.as_str() {
+            "" | "relation" => {}
+            "internal" => {
+                self.refuse("certificate_authority", "internal is not available yet; use relation".into())
+            }
+            _ => self.refuse("certificate_authority", format!("{authority:?}; accepted: relation, internal")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(values: Value) -> Result<Options, Vec<String>> {
+        let Value::Object(map) = values else { panic!("an object is needed") };
+        Options::parse(&map).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn nothing_set_means_the_defaults() {
+        let options = parse(json!({})).unwrap();
+        assert_eq!((options.port, options.management_port), (2379, 2380));
+        assert_eq!((options.heartbeat_interval_ms, options.election_timeout_ms), (100, 1000));
+        assert_eq!(options.channel, WantedChannel::Auto);
+        assert!(options.bind_to_all_interfaces);
+    }
+
+    #[test]
+    fn every_bad_value_is_named_with_what_is_accepted() {
+        let cases = [
+            (json!({"port": 0}), "port: 0 is not a port; accepted: 1 to 65535"),
+            (json!({"port": 70000}), "port: 70000 is not a port; accepted: 1 to 65535"),
+            (json!({"port": 2380}), "management_port: 2380 is also the client port; the two must differ"),
+            (json!({"heartbeat_interval": 0}), "heartbeat_interval: 0 ms; accepted: 1 or more"),
+            (
+                json!({"heartbeat_interval": 300}),
+                "election_timeout: 1000 ms is less than five heartbeats of 300 ms; accepted: 1500 to 50000",
+            ),
+            (json!({"election_timeout": 60000}), "election_timeout: 60000 ms; accepted: up to 50000"),
+            (
+                json!({"snapshot_count": "many"}),
+                "snapshot_count: \"many\"; accepted: auto, or a whole number above 0",
+            ),
+            (
+                json!({"tls_min_version": "SSL3"}),
+                "tls_min_version: \"SSL3\"; accepted: TLS1.2, TLS1.3 or empty",
+            ),
+            (
+                json!({"quota_backend_bytes": -1}),
+                "quota_backend_bytes: -1; accepted: 0 (etcd's default) or a size in bytes",
+            ),
+            (
+                json!({"auto_compaction_mode": "daily"}),
+                "auto_compaction_mode: \"daily\"; accepted: periodic, revision or empty",
+            ),
+            (
+                json!({"auto_compaction_mode": "revision", "auto_compaction_retention": "1h"}),
+                "auto_compaction_retention: \"1h\"; accepted with mode revision: a whole number",
+            ),
+            (json!({"enable_v2": "maybe"}), "enable_v2: \"maybe\"; accepted: auto, true, false"),
+            (
+                json!({"certificate_authority": "mine"}),
+                "certificate_authority: \"mine\"; accepted: relation, internal",
+            ),
+            (
+                json!({"bin-source": "file:///x"}),
+                "bin-source: \"file:///x\" is not available yet; leave it empty",
+            ),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(parse(values.clone()), Err(vec![expected.to_owned()]), "{values}");
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let errors = parse(json!({"port": -1, "enable_v2": "x", "channel": "3.5/nonsense"})).unwrap_err();
+        assert_eq!(errors.len(), 3, "{errors:?}");
+    }
+
+    #[test]
+    fn large_integers_may_arrive_as_floats() {
+        assert_eq!(parse(json!({"quota_backend_bytes": 8e9})).unwrap().quota_backend_bytes, 8_000_000_000);
+    }
+}

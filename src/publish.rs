@@ -1,0 +1,74 @@
+//! Tells Juju what this run has come to: databags, ports, version, status. Only differences are written.
+
+use anyhow::{Context as _, Result};
+
+use crate::decide::serving::{self, Publication};
+use crate::juju::{Status, Tools};
+use crate::relations::Changes;
+use crate::world::{Leadership, World};
+
+/// Writes everything. Databags and ports take effect when the hook succeeds, the rest at once.
+///
+/// # Errors
+/// When a hook tool fails; Juju then retries the hook and drops what was not yet in effect.
+pub async fn publish(world: &World, status: &Status, tools: &Tools) -> Result<()> {
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    let publication = serving::publication(world, &token);
+    databags(&publication, tools).await?;
+    if !publication.settings.is_empty() {
+        leader_settings(&publication.settings, tools).await?;
+    }
+    if let Some(port) = publication.port {
+        only_open_port(port, tools).await?;
+    }
+    if let Some(version) = &publication.version {
+        tools.workload_version_set(version).await.context("cannot set the workload version")?;
+    }
+    statuses(world, status, tools).await
+}
+
+async fn databags(publication: &Publication, tools: &Tools) -> Result<()> {
+    for (relation, changes) in &publication.unit {
+        tools.relation_set(relation, changes).await.with_context(|| format!("cannot write to {relation}"))?;
+    }
+    if let Some((relation, changes)) = &publication.application {
+        let written = tools.relation_set_app(relation, changes).await;
+        written.with_context(|| format!("cannot write the application's data to {relation}"))?;
+    }
+    Ok(())
+}
+
+/// Leadership may have been lost since it was asked for; the next leader writes the same.
+async fn leader_settings(settings: &Changes, tools: &Tools) -> Result<()> {
+    if let Err(error) = tools.leader_set(settings).await {
+        tracing::warn!(error = %error, "the leader settings were not written");
+    }
+    Ok(())
+}
+
+async fn only_open_port(port: u16, tools: &Tools) -> Result<()> {
+    let wanted = format!("{port}/tcp");
+    let opened = tools.opened_ports().await.context("cannot list the opened ports")?;
+    let stale = opened
+        .iter()
+        .filter(|other| **other != wanted)
+        .filter_map(|other| other.strip_suffix("/tcp")?.parse().ok());
+    for other in stale {
+        tools.close_port(other).await.context("cannot close a port")?;
+    }
+    if !opened.contains(&wanted) {
+        tools.open_port(port).await.context("cannot open the client port")?;
+    }
+    Ok(())
+}
+
+/// The leader's unit speaks for the application: its status is about the whole cluster.
+async fn statuses(world: &World, status: &Status, tools: &Tools) -> Result<()> {
+    tools.status_set(status).await.context("cannot set the status")?;
+    if world.leadership == Leadership::Leader
+        && let Err(error) = tools.application_status_set(status).await
+    {
+        tracing::warn!(error = %error, "the application's status was not set");
+    }
+    Ok(())
+}

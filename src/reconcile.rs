@@ -1,0 +1,131 @@
+//! The one way through the charm: observe, decide, act, until nothing is left to do; then publish.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::act::{self, Trouble};
+use crate::checkup;
+use crate::decide::{self, Next};
+use crate::event::Event;
+use crate::juju::{Context, Status, Tools};
+use crate::observe::{self, Facts};
+use crate::publish;
+use crate::step::Step;
+use crate::world::{Tried, World};
+
+/// The longest path of rules is far shorter; more steps than this mean that two rules undo each other.
+const STEPS_MAX: usize = 40;
+/// All waiting of one hook together: Juju shows nothing of a unit while its hook runs.
+const WAITING_MAX: Duration = Duration::from_secs(75);
+/// A refused step is tried again for this long.
+const REFUSED_MAX: Duration = Duration::from_secs(45);
+/// An operator who looks on wants to know what takes so long.
+const TELL_AFTER: Duration = Duration::from_secs(3);
+
+/// Looks at the world, brings it closer to what it should be, and tells Juju.
+///
+/// # Errors
+/// When a hook tool or this machine fails in a way that only a retry of the whole hook can mend.
+pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
+    if event == Event::UpdateStatus && checkup::all_is_well(context, tools).await {
+        return Ok(());
+    }
+    let facts = observe::facts(context, event, tools).await?;
+    let (world, status) = Run::new(&facts, tools).settle().await?;
+    publish::publish(&world, &status, tools).await?;
+    checkup::remember(&status);
+    Ok(())
+}
+
+/// One run's progress through the loop.
+struct Run<'a> {
+    facts: &'a Facts,
+    tools: &'a Tools,
+    tried: Tried,
+    waited: Duration,
+    /// Since when, and for what, the run is waiting without a break.
+    waiting: Option<(Instant, String)>,
+    told: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(facts: &'a Facts, tools: &'a Tools) -> Run<'a> {
+        Run { facts, tools, tried: Tried::default(), waited: Duration::ZERO, waiting: None, told: false }
+    }
+
+    /// Ends with the world as it was last seen and the status to show.
+    async fn settle(mut self) -> Result<(World, Status)> {
+        let mut last = String::new();
+        for _ in 0..STEPS_MAX.saturating_mul(10) {
+            let world = observe::world(self.facts, self.tools, &self.tried).await?;
+            match decide::next(&world) {
+                Next::Done(status) => return Ok((world, status)),
+                Next::Wait(reason) => {
+                    let patience = Duration::from_millis(reason.patience_ms());
+                    if !self.wait(&reason.to_string(), patience).await {
+                        return Ok((world, reason.status()));
+                    }
+                }
+                Next::Do(step) => {
+                    if let Some(error) = self.tried.in_vain(step.name()) {
+                        return Ok((world, Status::waiting(format!("{step}: {error}"))));
+                    }
+                    last = step.to_string();
+                    self.perform(&step, &world).await;
+                }
+            }
+        }
+        anyhow::bail!("cannot settle: the steps do not come to an end; the last one was: {last}")
+    }
+
+    async fn perform(&mut self, step: &Step, world: &World) {
+        match act::perform(step, world, self.tools).await {
+            Ok(()) => {
+                self.waiting = None;
+                tracing::info!("{step}");
+            }
+            Err(Trouble::NotYet(reason)) => {
+                if !self.wait(&reason, REFUSED_MAX).await {
+                    self.give_up(step, reason);
+                }
+            }
+            Err(Trouble::Failed(message)) => self.give_up(step, message),
+        }
+    }
+
+    fn give_up(&mut self, step: &Step, message: String) {
+        tracing::warn!(error = %message, "{step}: not done");
+        self.tried.0.insert(step.name(), message);
+        self.waiting = None;
+    }
+
+    /// Sleeps a moment; false when `reason` has lasted for `patience`, or the run has waited enough.
+    async fn wait(&mut self, reason: &str, patience: Duration) -> bool {
+        let since = match &self.waiting {
+            Some((since, same)) if same == reason => *since,
+            _ => Instant::now(),
+        };
+        self.waiting = Some((since, reason.to_owned()));
+        if since.elapsed() > patience || self.waited > WAITING_MAX {
+            return false;
+        }
+        self.tell(since, reason).await;
+        // Units of one application start together; their numbers keep them from asking together for ever.
+        let pause = Duration::from_millis(200 + u64::from(self.facts.unit.number() % 8) * 15);
+        tokio::time::sleep(pause).await;
+        self.waited += pause;
+        true
+    }
+
+    async fn tell(&mut self, since: Instant, reason: &str) {
+        if self.told || since.elapsed() < TELL_AFTER {
+            return;
+        }
+        self.told = true;
+        let status = Status::waiting(reason.to_owned());
+        if let Err(error) = self.tools.status_set(&status).await {
+            tracing::debug!(error = %error, "the status could not be shown");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Endpoint `certificates`, interface `tls-certificates`, the legacy protocol: the authority makes the key.
+//!
+//! A request is a pure function of this unit's own addresses, so that another unit's coming or going never
+//! causes a new certificate here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Changes;
+use crate::juju::{Databag, UnitName};
+
+/// What this unit asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Stable for the unit's life; addresses belong into `sans` only.
+    pub common_name: String,
+    /// Names and addresses the certificate must be valid for.
+    pub sans: BTreeSet<String>,
+    /// `etcd_0`: the authority's name for the answer.
+    pub tag: String,
+}
+
+impl Request {
+    /// `addresses`: every address this unit serves on or dials from; `names`: its host name and the operator's
+    /// additions. Loopback is the charm's own way in.
+    pub fn new(unit: &UnitName, addresses: &BTreeSet<String>, names: &[String]) -> Request {
+        let own = ["127.0.0.1", "localhost"].map(str::to_owned);
+        Request {
+            common_name: unit.to_string().replace('/', "-"),
+            sans: addresses.iter().chain(names).cloned().chain(own).filter(|san| !san.is_empty()).collect(),
+            tag: unit.tag(),
+        }
+    }
+
+    /// To this unit's databag. JSON of a list of strings cannot fail to be written.
+    pub fn write(&self) -> Changes {
+        let sans = serde_json::Value::from(self.sans.iter().cloned().collect::<Vec<_>>());
+        Changes::from([
+            ("unit_name".to_owned(), Some(self.tag.clone())),
+            ("common_name".to_owned(), Some(self.common_name.clone())),
+            ("certificate_name".to_owned(), Some(self.tag.clone())),
+            ("sans".to_owned(), Some(sans.to_string())),
+        ])
+    }
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Leaf first, its chain behind it.
+    pub certificate: String,
+    /// Private key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair").field("certificate", &self.certificate).field("key", &"…").finish()
+    }
+}
+
+/// What the authority has answered so far; each part comes in its own time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// PEM.
+    pub ca: Option<String>,
+    /// For etcd itself.
+    pub server: Option<Pair>,
+    /// For consumers and this charm; the same for all units.
+    pub client: Option<Pair>,
+}
+
+impl Answer {
+    /// From the databags of all units of the authority: any of them may have answered.
+    pub fn read<'a>(unit: &UnitName, bags: impl IntoIterator<Item = &'a Databag>) -> Answer {
+        let mut all = BTreeMap::new();
+        for bag in bags {
+            all.extend(
+                bag.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| (k.as_str(), v.as_str())),
+            );
+        }
+        let chain = all.get("chain").copied();
+        let pair = |certificate: &str, key: &str| {
+            let (certificate, key) = (all.get(certificate)?, all.get(key)?);
+            Some(Pair { certificate: with_chain(certificate, chain), key: ended(key) })
+        };
+        let tag = unit.tag();
+        Answer {
+            ca: all.get("ca").map(|ca| ended(ca)),
+            server: pair(&format!("{tag}.server.cert"), &format!("{tag}.server.key")),
+            client: pair("client.cert", "client.key"),
+        }
+    }
+}
+
+fn with_chain(certificate: &str, chain: Option<&str>) -> String {
+    match chain {
+        Some(chain) if !certificate.contains(chain.trim()) => ended(certificate) + &ended(chain),
+        _ => ended(certificate),
+    }
+}
+
+fn ended(pem: &str) -> String {
+    format!("{}\n", pem.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit() -> UnitName {
+        "etcd/10".parse().unwrap()
+    }
+
+    #[test]
+    fn the_request_depends_on_this_unit_alone() {
+        let addresses = BTreeSet::from(["10.0.0.7".to_owned(), "192.168.1.7".to_owned()]);
+        let request = Request::new(&unit(), &addresses, &["machine-7".to_owned()]);
+        let bag = request.write();
+        assert_eq!(bag["common_name"].as_deref(), Some("etcd-10"));
+        assert_eq!(bag["certificate_name"].as_deref(), Some("etcd_10"));
+        assert_eq!(
+            bag["sans"].as_deref(),
+            Some(r#"["10.0.0.7","127.0.0.1","192.168.1.7","localhost","machine-7"]"#)
+        );
+    }
+
+    #[test]
+    fn only_answers_for_this_very_unit_count() {
+        let bag = Databag::from([
+            ("etcd_1.server.cert".to_owned(), "other".to_owned()),
+            ("etcd_1.server.key".to_owned(), "other".to_owned()),
+            ("ca".to_owned(), "CA".to_owned()),
+        ]);
+        let answer = Answer::read(&unit(), [&bag]);
+        assert_eq!(answer, Answer { ca: Some("CA\n".into()), server: None, client: None });
+    }
+
+    #[test]
+    fn parts_may_come_from_different_units_of_the_authority() {
+        let first =
+            Databag::from([("ca".to_owned(), "CA".to_owned()), ("chain".to_owned(), "MID".to_owned())]);
+        let second = Databag::from([
+            ("etcd_10.server.cert".to_owned(), "CERT".to_owned()),
+            ("etcd_10.server.key".to_owned(), "KEY".to_owned()),
+            ("client.cert".to_owned(), "C".to_owned()),
+        ]);
+        let answer = Answer::read(&unit(), [&first, &second]);
+        let server = answer.server.unwrap();
+        assert_eq!((server.certificate.as_str(), server.key.as_str()), ("CERT\nMID\n", "KEY\n"));
+        assert_eq!(answer.client, None, "a certificate without its key is no answer");
+    }
+}

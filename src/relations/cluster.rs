@@ -1,0 +1,157 @@
+//! Endpoint `cluster`, peers: what each unit says of itself and what the whole application has agreed on.
+//!
+//! A unit's record is its own knowledge; the application's record is written by the Juju leader alone. On Juju
+//! before 4 the leader also keeps the earlier charm's keys in the leader settings, so that units of both charms
+//! can stand side by side during a refresh.
+
+use std::collections::BTreeMap;
+
+use super::Changes;
+use crate::etcd::{ClusterId, MemberId, Version};
+use crate::juju::{Databag, UnitName};
+
+/// What one unit publishes in its own databag. Everything is absent until the unit is a member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitRecord {
+    /// `db-ingress-address`: bare address, the earlier charm's key for "this unit has joined".
+    pub address: Option<String>,
+    /// `peer-url`.
+    pub peer_url: Option<String>,
+    /// `client-url`.
+    pub client_url: Option<String>,
+    /// `member-id`, lower-case hexadecimal.
+    pub member: Option<MemberId>,
+    /// `cluster-id`, lower-case hexadecimal.
+    pub cluster: Option<ClusterId>,
+    /// `etcd-version` of the running server.
+    pub version: Option<Version>,
+}
+
+impl UnitRecord {
+    /// From a databag. A value that cannot be read counts as absent: another revision of the charm may have
+    /// written it, and every reader must do without it anyway while a unit is new.
+    pub fn read(bag: &Databag) -> UnitRecord {
+        let text = |key: &str| bag.get(key).filter(|value| !value.is_empty()).cloned();
+        UnitRecord {
+            address: text("db-ingress-address"),
+            peer_url: text("peer-url"),
+            client_url: text("client-url"),
+            member: text("member-id").and_then(|id| id.parse().ok()),
+            cluster: text("cluster-id").and_then(|id| id.parse().ok()),
+            version: text("etcd-version").and_then(|version| version.parse().ok()),
+        }
+    }
+
+    /// To a databag.
+    pub fn write(&self) -> Changes {
+        let shown = |value: Option<String>| value;
+        Changes::from([
+            ("db-ingress-address".to_owned(), shown(self.address.clone())),
+            ("peer-url".to_owned(), shown(self.peer_url.clone())),
+            ("client-url".to_owned(), shown(self.client_url.clone())),
+            ("member-id".to_owned(), self.member.map(|id| id.to_string())),
+            ("cluster-id".to_owned(), self.cluster.map(|id| id.to_string())),
+            ("etcd-version".to_owned(), self.version.as_ref().map(ToString::to_string)),
+        ])
+    }
+}
+
+/// What the application has agreed on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterRecord {
+    /// `token`: unique to this cluster; etcd's `initial-cluster-token`.
+    pub token: Option<String>,
+    /// `bootstrap-unit`: the one unit that may start the cluster.
+    pub bootstrap_unit: Option<UnitName>,
+    /// `cluster-id`: the cluster was started; never to be bootstrapped again.
+    pub cluster: Option<ClusterId>,
+    /// The earlier charm's units run a cluster (found in the leader settings only).
+    pub inherited: bool,
+}
+
+impl ClusterRecord {
+    /// From the application's databag; `settings` are the leader settings, of use while the bag is still empty.
+    pub fn read(bag: &Databag, settings: &Databag) -> ClusterRecord {
+        let text = |key: &str| bag.get(key).filter(|value| !value.is_empty()).cloned();
+        let old = |key: &str| settings.get(key).filter(|value| !value.is_empty()).cloned();
+        let bootstrap_unit = text("bootstrap-unit").and_then(|unit| unit.parse().ok());
+        ClusterRecord {
+            inherited: bootstrap_unit.is_none()
+                && old("leader_address").is_some()
+                && old("cluster").is_some(),
+            token: text("token").or_else(|| old("token")),
+            bootstrap_unit,
+            cluster: text("cluster-id").and_then(|id| id.parse().ok()),
+        }
+    }
+
+    /// To the application's databag. What is not known is left as it stands there.
+    pub fn write(&self) -> Changes {
+        let known = [
+            ("token", self.token.clone()),
+            ("bootstrap-unit", self.bootstrap_unit.as_ref().map(ToString::to_string)),
+            ("cluster-id", self.cluster.map(|id| id.to_string())),
+        ];
+        known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Some(value?)))).collect()
+    }
+}
+
+/// The earlier charm's leader settings for a running cluster: a URL where it can be joined, its members as
+/// `name=peerURL,…`, and its token.
+pub fn leader_settings(token: &str, client_url: &str, members: &BTreeMap<String, String>) -> Changes {
+    let cluster: Vec<String> = members.iter().map(|(name, url)| format!("{name}={url}")).collect();
+    Changes::from([
+        ("token".to_owned(), Some(token.to_owned())),
+        ("leader_address".to_owned(), Some(client_url.to_owned())),
+        ("cluster".to_owned(), Some(cluster.join(","))),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bag(pairs: &[(&str, &str)]) -> Databag {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_unit_record_survives_the_databag() {
+        let record = UnitRecord {
+            address: Some("10.0.0.1".into()),
+            peer_url: Some("https://10.0.0.1:2380".into()),
+            client_url: Some("https://10.0.0.1:2379".into()),
+            member: "8e9e05c52164694d".parse().ok(),
+            cluster: "cdf818194e3a8c32".parse().ok(),
+            version: "3.5.16".parse().ok(),
+        };
+        let written: Databag = record.write().into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+        assert_eq!(written.len(), 6);
+        assert_eq!(UnitRecord::read(&written), record);
+    }
+
+    #[test]
+    fn unreadable_values_of_another_revision_count_as_absent() {
+        let record = UnitRecord::read(&bag(&[("member-id", "not hex"), ("db-ingress-address", "10.0.0.1")]));
+        assert_eq!((record.member, record.address.as_deref()), (None, Some("10.0.0.1")));
+    }
+
+    #[test]
+    fn the_earlier_charms_settings_tell_of_a_cluster_until_the_bag_is_written() {
+        let settings =
+            bag(&[("token", "abc"), ("leader_address", "https://10.0.0.1:2379"), ("cluster", "etcd0=x")]);
+        let taken_over = ClusterRecord::read(&Databag::new(), &settings);
+        assert!(taken_over.inherited);
+        assert_eq!(taken_over.token.as_deref(), Some("abc"));
+        let own = bag(&[("token", "mine"), ("bootstrap-unit", "etcd/0")]);
+        let record = ClusterRecord::read(&own, &settings);
+        assert!(!record.inherited);
+        assert_eq!(record.token.as_deref(), Some("mine"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_deleted_from_the_application_bag() {
+        let record = ClusterRecord { token: Some("t".into()), ..ClusterRecord::default() };
+        assert_eq!(record.write(), Changes::from([("token".to_owned(), Some("t".to_owned()))]));
+    }
+}

@@ -1,0 +1,44 @@
+//! One file per endpoint: what stands in its databags, as types, and back. Pure.
+
+pub mod certificates;
+pub mod cluster;
+pub mod db;
+
+use std::collections::BTreeMap;
+
+/// What to write into a databag: `None` deletes the key.
+pub type Changes = BTreeMap<String, Option<String>>;
+
+/// The changes that turn the keys of `wanted` in `current` into what they should be; keys not in `wanted` are
+/// somebody else's (Juju's own addresses among them) and stay.
+pub fn changes(current: &BTreeMap<String, String>, wanted: &Changes) -> Changes {
+    let differs = |key: &String, value: &Option<String>| {
+        // Juju keeps no empty values: setting one deletes the key.
+        let value = value.as_deref().filter(|text| !text.is_empty());
+        current.get(key).map(String::as_str) != value
+    };
+    wanted.iter().filter(|(key, value)| differs(key, value)).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_differences_are_written_and_foreign_keys_stay() {
+        let current = BTreeMap::from([
+            ("same".to_owned(), "1".to_owned()),
+            ("old".to_owned(), "1".to_owned()),
+            ("gone".to_owned(), "1".to_owned()),
+            ("ingress-address".to_owned(), "10.0.0.1".to_owned()),
+        ]);
+        let wanted = Changes::from([
+            ("same".to_owned(), Some("1".to_owned())),
+            ("old".to_owned(), Some("2".to_owned())),
+            ("gone".to_owned(), None),
+            ("never".to_owned(), Some(String::new())),
+        ]);
+        let expected = Changes::from([("old".to_owned(), Some("2".to_owned())), ("gone".to_owned(), None)]);
+        assert_eq!(changes(&current, &wanted), expected);
+    }
+}

@@ -1,0 +1,153 @@
+//! One change of the world. Every step is small, may be repeated, and is safe to die in: the next run goes on
+//! from what it sees. Its [`Display`](std::fmt::Display) is the line an operator reads in the log.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::etcd::{Channel, MemberId, Settings, Version};
+use crate::world::{Credentials, Moved};
+
+/// Where etcd's snap comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The store.
+    Channel(Channel),
+    /// Files that the operator attached: `etcd`, and its base `core` if given.
+    Files {
+        /// The `etcd` resource.
+        etcd: PathBuf,
+        /// The `core` resource.
+        core: Option<PathBuf>,
+    },
+}
+
+/// A change to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Install the snap and leave its service stopped: it has no configuration yet.
+    InstallSnap(Source),
+    /// Put the restart rules for etcd's service in place.
+    WriteDropIn(&'static str),
+    /// Write certificates and keys, keys first readable by root only.
+    WriteCredentials(Credentials),
+    /// Let every program of the host trust this authority.
+    TrustAuthority(String),
+    /// Let a root shell run `etcdctl` with credentials and address set.
+    WriteShellProfile(String),
+    /// Move a data directory aside: its member is no longer part of the cluster.
+    MoveDataAside(Moved),
+    /// Ask the cluster to accept this unit as a learner.
+    AddLearner {
+        /// This unit's peer URL.
+        peer_url: String,
+    },
+    /// Write etcd's configuration file.
+    WriteConfig {
+        /// What to write.
+        settings: Box<Settings>,
+        /// For which server.
+        version: Version,
+        /// The running server must be restarted before the file counts.
+        restart: bool,
+    },
+    /// Start etcd's service, also at every boot.
+    StartService,
+    /// Restart etcd's service, so that it reads its configuration again.
+    RestartService,
+    /// Make this unit's learner a voter.
+    Promote(MemberId),
+    /// Hand raft leadership to another member.
+    MoveLeadership {
+        /// The next raft leader.
+        to: MemberId,
+    },
+    /// Take a member out of the cluster.
+    RemoveMember {
+        /// Which.
+        member: MemberId,
+        /// Why, for the log.
+        reason: Removal,
+    },
+    /// Stop etcd's service, also at the next boot.
+    StopService,
+}
+
+/// Why a member is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Its unit is this one and leaves.
+    Leaving,
+    /// Its unit is no longer part of the application.
+    UnitGone,
+    /// Its unit is this one and has lost its data.
+    DataLost,
+}
+
+impl Step {
+    /// A stable name for "this kind of step", to remember what was tried in vain.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::InstallSnap(_) => "install-snap",
+            Step::WriteDropIn(_) => "write-drop-in",
+            Step::WriteCredentials(_) => "write-credentials",
+            Step::TrustAuthority(_) => "trust-authority",
+            Step::WriteShellProfile(_) => "write-shell-profile",
+            Step::MoveDataAside(_) => "move-data-aside",
+            Step::AddLearner { .. } => "add-learner",
+            Step::WriteConfig { .. } => "write-config",
+            Step::StartService => "start-service",
+            Step::RestartService => "restart-service",
+            Step::Promote(_) => "promote",
+            Step::MoveLeadership { .. } => "move-leadership",
+            Step::RemoveMember { .. } => "remove-member",
+            Step::StopService => "stop-service",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Channel(channel) => write!(f, "{channel}"),
+            Source::Files { .. } => f.write_str("the attached resource"),
+        }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Removal::Leaving => "this unit is leaving",
+            Removal::UnitGone => "its unit is gone",
+            Removal::DataLost => "its data is lost",
+        })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::InstallSnap(source) => write!(f, "Installing etcd from {source}"),
+            Step::WriteDropIn(_) => f.write_str("Writing the service's restart rules"),
+            Step::WriteCredentials(_) => f.write_str("Writing certificates and keys"),
+            Step::TrustAuthority(_) => {
+                f.write_str("Adding the certificate authority to the host's trust store")
+            }
+            Step::WriteShellProfile(_) => f.write_str("Writing the etcdctl environment for root shells"),
+            Step::MoveDataAside(why) => write!(f, "Moving the data directory aside: {why}"),
+            Step::AddLearner { peer_url } => write!(f, "Joining the cluster as a learner at {peer_url}"),
+            Step::WriteConfig { restart: true, .. } => {
+                f.write_str("Writing etcd's configuration; a restart is due")
+            }
+            Step::WriteConfig { .. } => f.write_str("Writing etcd's configuration"),
+            Step::StartService => f.write_str("Starting etcd"),
+            Step::RestartService => f.write_str("Restarting etcd"),
+            Step::Promote(member) => write!(f, "Promoting learner {member} to voter"),
+            Step::MoveLeadership { to } => write!(f, "Handing raft leadership to member {to}"),
+            Step::RemoveMember { member, reason } => {
+                write!(f, "Removing member {member} from the cluster: {reason}")
+            }
+            Step::StopService => f.write_str("Stopping etcd"),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The [`World`]: everything this run has observed, as plain checked data.
+//!
+//! Unreadable is not absent and absent is not empty: what could not be read is a [`Reading::Unknown`] with its
+//! cause, and no rule may take it for "there is none".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::etcd::{Alarm, Member, MemberId, MemberStatus, Version};
+use crate::event::Event;
+use crate::host::Installed;
+use crate::juju::{Databag, JujuVersion, RelationId, UnitName};
+use crate::options::{OptionError, Options};
+use crate::relations::certificates::Request;
+use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::step::Source;
+
+/// Something observed, or why it could not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading<T> {
+    /// Read in this run.
+    Known(T),
+    /// Could not be read: the cause, for people.
+    Unknown(String),
+}
+
+impl<T> Reading<T> {
+    /// The value if it was read.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Reading::Known(value) => Some(value),
+            Reading::Unknown(_) => None,
+        }
+    }
+}
+
+/// Everything observed in this run.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// What Juju asked for.
+    pub event: Event,
+    /// Seconds since the Unix epoch.
+    pub now_s: u64,
+    /// This unit.
+    pub unit: UnitName,
+    /// The agent's version.
+    pub juju: JujuVersion,
+    /// Whether this unit may speak for the application.
+    pub leadership: Leadership,
+    /// The operator's options, or all that is wrong with them.
+    pub options: Result<Options, Vec<OptionError>>,
+    /// Where this unit is reached.
+    pub addresses: Addresses,
+    /// The other units, and what the application has agreed on.
+    pub peers: Peers,
+    /// The certificate authority.
+    pub authority: Authority,
+    /// Everyone related to `db`.
+    pub consumers: Vec<Consumer>,
+    /// This machine.
+    pub host: Host,
+    /// etcd, here and elsewhere.
+    pub etcd: Etcd,
+    /// What this very run has already tried without success.
+    pub tried: Tried,
+}
+
+/// Juju leadership. It never implies that this unit may start a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leadership {
+    /// Leader for at least the next 30 s.
+    Leader,
+    /// Not the leader.
+    Follower,
+}
+
+/// This unit's addresses, from the bindings of `cluster` and `db`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Where other members reach this one: bare address. Absent while Juju knows none.
+    pub peer: Option<String>,
+    /// Where clients reach it: bare address.
+    pub client: Option<String>,
+    /// Where to listen for members when not on all interfaces.
+    pub peer_bind: Option<String>,
+    /// Where to listen for clients when not on all interfaces.
+    pub client_bind: Option<String>,
+    /// Every address this unit may be reached at or call from.
+    pub all: BTreeSet<String>,
+    /// The machine's own name.
+    pub hostname: String,
+}
+
+/// The peer relation.
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    /// Absent before the first relation hook: Juju shows no relation during `install`.
+    pub relation: Option<RelationId>,
+    /// This unit's own databag.
+    pub own: Databag,
+    /// The application's databag.
+    pub application: Databag,
+    /// Leader settings (empty on Juju 4).
+    pub settings: Databag,
+    /// The application's record, read from the two above.
+    pub cluster: ClusterRecord,
+    /// The other units that have entered the relation.
+    pub units: BTreeMap<UnitName, Peer>,
+    /// Every unit of the application that Juju knows, this one included.
+    pub expected: Option<BTreeSet<UnitName>>,
+}
+
+/// Another unit as seen in the peer relation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// What it says of itself.
+    pub record: UnitRecord,
+    /// The address Juju knows it by.
+    pub ingress: Option<String>,
+}
+
+/// The certificate authority as this unit sees it.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// The relation, if there is one: its id and the application behind it.
+    pub relation: Option<(RelationId, String)>,
+    /// What this unit's databag on it holds now.
+    pub published: Databag,
+    /// What this unit wants to ask for; absent while it has no address.
+    pub request: Option<Request>,
+    /// What has come back.
+    pub answer: Answered,
+}
+
+/// The authority's answer, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing, or not everything yet: what is missing.
+    Incomplete(&'static str),
+    /// It cannot be used: why.
+    Refused(String),
+    /// It can be used.
+    Usable(Credentials),
+}
+
+/// The five files etcd and its clients live on, PEM, each ending with a newline.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Trusted authorities.
+    pub ca: String,
+    /// Server and peer certificate, chain behind it.
+    pub server_certificate: String,
+    /// Its key.
+    pub server_key: String,
+    /// Client certificate.
+    pub client_certificate: String,
+    /// Its key.
+    pub client_key: String,
+}
+
+impl From<&Credentials> for crate::etcd::Credentials {
+    /// What this charm's own client needs of them.
+    fn from(pem: &Credentials) -> crate::etcd::Credentials {
+        crate::etcd::Credentials {
+            ca_pem: pem.ca.clone().into_bytes(),
+            cert_pem: pem.client_certificate.clone().into_bytes(),
+            key_pem: pem.client_key.clone().into_bytes(),
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+/// An application related to `db`.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    /// The relation.
+    pub relation: RelationId,
+    /// What this unit's databag on it holds now.
+    pub published: Databag,
+}
+
+/// This machine.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// The etcd snap.
+    pub snap: Reading<Option<Installed>>,
+    /// What to install it from when it is missing.
+    pub source: Option<Source>,
+    /// etcd's service.
+    pub service: Service,
+    /// The service's restart rules are in place.
+    pub drop_in: Option<String>,
+    /// etcd's configuration file.
+    pub config: Option<String>,
+    /// The five credential files, when all are there.
+    pub credentials: Option<Credentials>,
+    /// The authority that this charm put into the host's trust store.
+    pub trusted: Option<String>,
+    /// The environment file for root shells.
+    pub shell_profile: Option<String>,
+    /// The data directory.
+    pub data: Data,
+    /// A restart is due since this was written: the reason.
+    pub restart_due: Option<String>,
+}
+
+/// etcd's service as systemd sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// There is no such service.
+    Missing,
+    /// Not running.
+    Stopped,
+    /// Running or on the way.
+    Running,
+    /// It has given up or exits again and again: its result and last words.
+    Failing(String),
+}
+
+/// The member's data on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// No member has ever run here.
+    Empty,
+    /// Log and database are both there.
+    Present,
+    /// Only one of the two is: starting on it could begin a new history.
+    Partial(&'static str),
+}
+
+/// Why data is moved aside; never deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// The cluster has removed this member for good.
+    MemberRemoved,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Moved::MemberRemoved => f.write_str("this member was removed from the cluster"),
+        }
+    }
+}
+
+/// etcd, as far as it answers.
+#[derive(Debug, Clone)]
+pub struct Etcd {
+    /// This unit's own server.
+    pub door: Door,
+    /// The members, from a server that has just proved that it is part of a quorum.
+    pub roster: Roster,
+    /// What each started member answered when asked directly.
+    pub health: BTreeMap<MemberId, Health>,
+    /// Raised alarms.
+    pub alarms: Vec<Alarm>,
+}
+
+/// This unit's own server.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// No server runs here.
+    Closed,
+    /// It runs and does not answer: why.
+    Mute(String),
+    /// It answers.
+    Open(Box<MemberStatus>),
+}
+
+/// The cluster's members.
+#[derive(Debug, Clone)]
+pub enum Roster {
+    /// Nobody to ask: no server here and no other unit that claims to be a member.
+    NobodyToAsk,
+    /// Confirmed by a quorum within this run.
+    Confirmed(Vec<Member>),
+    /// Servers were asked and none could prove a quorum: why, and the members one of them remembers.
+    Unconfirmed {
+        /// What each said.
+        cause: String,
+        /// Possibly outdated; good for words, never for decisions.
+        remembered: Vec<Member>,
+    },
+}
+
+/// What a member answered when asked directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It serves and knows a raft leader.
+    Healthy,
+    /// It does not: why.
+    Unhealthy(String),
+}
+
+/// Steps that this run has tried in vain, by [`crate::step::Step::name`], with the last error.
+#[derive(Debug, Clone, Default)]
+pub struct Tried(pub BTreeMap<&'static str, String>);
+
+impl Tried {
+    /// The error of the last vain try of this kind of step.
+    pub fn in_vain(&self, step: &str) -> Option<&str> {
+        self.0.get(step).map(String::as_str)
+    }
+}
+
+impl World {
+    /// This unit's member name, `etcd0`.
+    pub fn member_name(&self) -> String {
+        self.unit.member_name()
+    }
+
+    /// What this unit has published of itself.
+    pub fn own_record(&self) -> UnitRecord {
+        UnitRecord::read(&self.peers.own)
+    }
+
+    /// The status of this unit's own server, if it answers.
+    pub fn own_status(&self) -> Option<&MemberStatus> {
+        match &self.etcd.door {
+            Door::Open(status) => Some(status),
+            Door::Closed | Door::Mute(_) => None,
+        }
+    }
+
+    /// The version of the installed etcd.
+    pub fn installed_version(&self) -> Option<Version> {
+        self.host.snap.known()?.as_ref()?.version.parse().ok()
+    }
+
+    /// The confirmed members, if a quorum answered.
+    pub fn members(&self) -> Option<&[Member]> {
+        match &self.etcd.roster {
+            Roster::Confirmed(members) => Some(members),
+            Roster::NobodyToAsk | Roster::Unconfirmed { .. } => None,
+        }
+    }
+
+    /// Whether this application has ever started a cluster, by any sign.
+    pub fn was_started(&self) -> bool {
+        let claimed = |record: &UnitRecord| record.address.is_some() || record.member.is_some();
+        self.peers.cluster.cluster.is_some()
+            || self.peers.cluster.inherited
+            || claimed(&self.own_record())
+            || self.peers.units.values().any(|peer| claimed(&peer.record))
+    }
+}

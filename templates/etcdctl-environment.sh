@@ -1,0 +1,10 @@
+# Written by the charm: a root shell on this unit can run etcdctl as it is.
+if [ "$(id -u)" = 0 ]; then
+    export ETCDCTL_API=3
+    export ETCDCTL_ENDPOINTS={endpoint}
+    export ETCDCTL_CACERT={common}/ca.crt
+    export ETCDCTL_CERT={common}/client.crt
+    export ETCDCTL_KEY={common}/client.key
+    case ":$PATH:" in *:/snap/bin:*) ;; *) export PATH="$PATH:/snap/bin" ;; esac
+    etcdctl() { etcd.etcdctl "$@"; }
+fi

@@ -1,0 +1,121 @@
+//! From nothing to a serving cluster, whatever the order of the operator's commands.
+
+use crate::on_every_kind;
+use crate::sim::{Kind, Model};
+
+on_every_kind!(
+    one_unit_related_before_it_is_up,
+    three_units_without_update_status,
+    five_units_related_late,
+    consumers_get_the_same_from_every_unit,
+    a_wrong_option_blocks_and_is_mended,
+);
+
+fn one_unit_related_before_it_is_up(kind: Kind) {
+    let model = Model::new(kind);
+    model.deploy_etcd(1);
+    model.deploy_easyrsa();
+    model.run(&["integrate", "etcd", "easyrsa"]);
+    model.settle(1);
+    model.assert_no_hook_failed();
+}
+
+/// Also: ports, version, application status, and that the members know each other by name.
+fn three_units_without_update_status(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    let status = model.status();
+    let etcd = &status["applications"]["etcd"];
+    assert_eq!(etcd["application-status"]["current"], "active", "{etcd}");
+    let minor = kind.channel.split('/').next().unwrap();
+    assert!(etcd["version"].as_str().unwrap().starts_with(minor), "{etcd}");
+    for (_, unit) in etcd["units"].as_object().unwrap() {
+        assert_eq!(unit["open-ports"], serde_json::json!(["2379/tcp"]), "{unit}");
+    }
+    let members = model.etcdctl("etcd/1", "member list -w json");
+    let members: serde_json::Value = serde_json::from_str(&members).unwrap();
+    let mut names: Vec<&str> =
+        members["members"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["etcd0", "etcd1", "etcd2"]);
+    let log = model.run(&["debug-log", "--replay"]);
+    assert!(!log.contains("update-status"), "the cluster must not need update-status");
+    model.assert_no_hook_failed();
+    keys_are_private(&model);
+}
+
+/// Nothing that the charm wrote may let other users of the machine read a key.
+fn keys_are_private(model: &Model) {
+    let readable = model.shell("etcd/0", "find /var/snap/etcd /root /home -name '*.key' -perm /077");
+    assert_eq!(readable, "", "keys that others can read");
+}
+
+fn five_units_related_late(kind: Kind) {
+    let model = Model::new(kind);
+    model.deploy_etcd(5);
+    model.wait(&[
+        "etcd",
+        "--units",
+        "5",
+        "--status",
+        "blocked",
+        "--message",
+        "Missing relation to certificate authority.",
+        "--idle",
+    ]);
+    model.deploy_easyrsa();
+    model.run(&["integrate", "easyrsa", "etcd"]);
+    model.settle(5);
+    model.assert_no_hook_failed();
+}
+
+fn consumers_get_the_same_from_every_unit(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.deploy_consumer("first");
+    model.deploy_consumer("second");
+    model.wait(&["--idle"]);
+    model.run(&["add-unit", "etcd", "-n", "1"]);
+    model.settle(4);
+    for consumer in ["first/0", "second/0"] {
+        let bags = databags(&model, consumer);
+        assert_eq!(bags.len(), 4, "{bags:?}");
+        for bag in &bags {
+            assert_eq!(bag, &bags[0], "units differ in what they give");
+            assert_eq!(bag["connection_string"].as_str().unwrap().split(',').count(), 4);
+            assert!(bag["client_ca"].as_str().unwrap().ends_with('\n'));
+        }
+    }
+    model.assert_no_hook_failed();
+}
+
+/// The five keys from each unit of etcd, as the consumer's unit sees them.
+fn databags(model: &Model, consumer: &str) -> Vec<serde_json::Map<String, serde_json::Value>> {
+    let shown = model.run(&["show-unit", consumer, "--format", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let relations = shown[consumer]["relation-info"].as_array().unwrap();
+    let db = relations.iter().find(|relation| relation["endpoint"] == "db").unwrap();
+    let units = db["related-units"].as_object().unwrap();
+    let keys = ["client_ca", "client_cert", "client_key", "connection_string", "version"];
+    let bag = |unit: &serde_json::Value| {
+        keys.iter().map(|key| ((*key).to_owned(), unit["data"][*key].clone())).collect()
+    };
+    units.values().map(bag).collect()
+}
+
+fn a_wrong_option_blocks_and_is_mended(kind: Kind) {
+    let model = Model::with_cluster(kind, 1);
+    let pid = model.shell("etcd/0", "systemctl show -p MainPID --value snap.etcd.etcd");
+    model.run(&["config", "etcd", "port=70000"]);
+    model.wait(&[
+        "etcd",
+        "--status",
+        "blocked",
+        "--message",
+        "port: 70000 is not a port; accepted: 1 to 65535",
+        "--idle",
+    ]);
+    model.run(&["config", "etcd", "--reset", "port"]);
+    model.settle(1);
+    let after = model.shell("etcd/0", "systemctl show -p MainPID --value snap.etcd.etcd");
+    assert_eq!(pid, after, "etcd was restarted");
+    model.assert_no_hook_failed();
+}

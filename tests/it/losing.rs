@@ -1,0 +1,41 @@
+//! Machines that die without a word.
+
+use crate::on_every_kind;
+use crate::sim::{Kind, Model, Writer};
+
+on_every_kind!(a_dead_machine_is_healed_by_the_leader, a_power_cut_of_all_machines_loses_nothing);
+
+/// An election is the price of a machine that vanishes; no key is.
+const GAP_MS: u64 = 8000;
+
+fn a_dead_machine_is_healed_by_the_leader(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    model.run(&["lab", "kill-machine", "etcd/1"]);
+    model.run(&["remove-unit", "etcd/1", "--force", "--no-prompt"]);
+    if kind.juju == "4.0" {
+        // This generation of Juju does not tell the others that a peer is gone; the regular check finds out.
+        model.run(&["lab", "update-status", "etcd"]);
+    }
+    model.settle(2);
+    model.run(&["add-unit", "etcd", "-n", "1"]);
+    model.settle(3);
+    writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}
+
+fn a_power_cut_of_all_machines_loses_nothing(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.etcdctl("etcd/0", "put before cut");
+    for unit in ["etcd/0", "etcd/1", "etcd/2"] {
+        model.run(&["lab", "kill-machine", unit]);
+    }
+    for unit in ["etcd/2", "etcd/1", "etcd/0"] {
+        model.run(&["lab", "start-machine", unit]);
+    }
+    model.settle(3);
+    assert_eq!(model.etcdctl("etcd/2", "get before --print-value-only").trim(), "cut");
+    model.assert_no_hook_failed();
+}

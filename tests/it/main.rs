@@ -1,0 +1,43 @@
+//! Whole models: the packed charm with real etcd, real TLS and a real easy-rsa, on the local Juju.
+//!
+//! Every scenario runs on each kind of model in [`KINDS`]: all supported generations of Juju, both versions of etcd.
+
+mod actions;
+mod certificates;
+mod crashes;
+mod deploying;
+mod losing;
+mod scaling;
+mod sim;
+
+use sim::Kind;
+
+/// Juju 2.9 with etcd 3.4.
+pub const OLD: Kind = Kind { juju: "2.9", channel: "3.4/stable" };
+/// Juju 3.6 with etcd 3.5.
+pub const PRESENT: Kind = Kind { juju: "3.6", channel: "3.5/stable" };
+/// Juju 4.0 with etcd 3.5.
+pub const COMING: Kind = Kind { juju: "4.0", channel: "3.5/stable" };
+
+/// Makes one test of each scenario (a function of a [`Kind`]) for each kind of model.
+#[macro_export]
+macro_rules! on_every_kind {
+    ($($scenario:ident),+ $(,)?) => {$(
+        mod $scenario {
+            #[test]
+            fn juju_2_9_etcd_3_4() {
+                super::$scenario($crate::OLD);
+            }
+
+            #[test]
+            fn juju_3_6_etcd_3_5() {
+                super::$scenario($crate::PRESENT);
+            }
+
+            #[test]
+            fn juju_4_0_etcd_3_5() {
+                super::$scenario($crate::COMING);
+            }
+        }
+    )+};
+}

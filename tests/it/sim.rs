@@ -1,0 +1,257 @@
+//! Drives `juju-sim` as an operator would: by its command line, one model a test.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest wait for a model to settle. Two cores carry two models at once.
+const SETTLE_S: u64 = 240;
+
+/// What a model is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// `--juju-version`.
+    pub juju: &'static str,
+    /// The channel etcd is installed from.
+    pub channel: &'static str,
+}
+
+/// A model of its own, destroyed with everything in it when the test ends.
+pub struct Model {
+    home: tempfile::TempDir,
+    kind: Kind,
+}
+
+/// A path the Makefile hands to the tests; without it they cannot prove anything, so they fail.
+fn given(variable: &str) -> PathBuf {
+    match std::env::var_os(variable) {
+        Some(path) => PathBuf::from(path),
+        None => panic!("{variable} is not set: run the tests with `make test`"),
+    }
+}
+
+fn test_charm(name: &str) -> String {
+    format!("{}/tests/charms/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Model {
+    pub fn new(kind: Kind) -> Model {
+        let home = tempfile::Builder::new().prefix("juju-sim-").tempdir_in("/var/tmp").unwrap();
+        Model { home, kind }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(given("JUJU_SIM"));
+        command.env("JUJU_SIM_HOME", self.home.path()).env("JUJU_SIM_SNAPS", given("JUJU_SIM_SNAPS"));
+        command.args(["--juju-version", self.kind.juju]).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command that may fail.
+    pub fn attempt(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; its standard output.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.attempt(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !output.status.success() {
+            panic!(
+                "juju-sim {arguments:?}: {}\n{}{}\n{}",
+                output.status,
+                text(&output.stdout),
+                text(&output.stderr),
+                self.story()
+            );
+        }
+        text(&output.stdout)
+    }
+
+    /// Starts a command that goes on beside the test.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// What a reader of a failed test needs.
+    fn story(&self) -> String {
+        let output =
+            |arguments: &[&str]| String::from_utf8_lossy(&self.attempt(arguments).stdout).into_owned();
+        format!("{}\n{}", output(&["status"]), output(&["debug-log", "--replay", "-n", "120"]))
+    }
+
+    pub fn deploy_easyrsa(&self) {
+        self.run(&["deploy", &test_charm("easyrsa")]);
+    }
+
+    pub fn deploy_etcd(&self, units: u32) {
+        let charm = given("ETCD_CHARM");
+        let channel = format!("channel={}", self.kind.channel);
+        self.run(&[
+            "deploy",
+            &charm.display().to_string(),
+            "etcd",
+            "-n",
+            &units.to_string(),
+            "--config",
+            &channel,
+        ]);
+    }
+
+    pub fn deploy_consumer(&self, name: &str) {
+        self.run(&["deploy", &test_charm("consumer"), name]);
+        self.run(&["integrate", &format!("{name}:db"), "etcd:db"]);
+    }
+
+    /// A cluster with its certificates, and nothing else.
+    pub fn with_cluster(kind: Kind, units: u32) -> Model {
+        let model = Model::new(kind);
+        model.deploy_easyrsa();
+        model.deploy_etcd(units);
+        model.run(&["integrate", "etcd", "easyrsa"]);
+        model.settle(units as usize);
+        model
+    }
+
+    /// Waits until `etcd` has `units` units, all healthy with as many members, and nothing is running or due.
+    pub fn settle(&self, units: usize) {
+        let message = if units == 1 {
+            "Healthy with 1 known peer".into()
+        } else {
+            format!("Healthy with {units} known peers")
+        };
+        self.wait(&[
+            "etcd",
+            "--units",
+            &units.to_string(),
+            "--status",
+            "active",
+            "--message",
+            &message,
+            "--idle",
+        ]);
+    }
+
+    pub fn wait(&self, what: &[&str]) {
+        let timeout = format!("{SETTLE_S}s");
+        let arguments: Vec<&str> =
+            ["lab", "wait"].into_iter().chain(what.iter().copied()).chain(["--timeout", &timeout]).collect();
+        self.run(&arguments);
+    }
+
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.run(&["status", "--format", "json"])).unwrap()
+    }
+
+    /// Names of the units of an application, in Juju's order.
+    pub fn units(&self, application: &str) -> Vec<String> {
+        let status = self.status();
+        let units = status["applications"][application]["units"].as_object().cloned().unwrap_or_default();
+        let mut names: Vec<String> = units.keys().cloned().collect();
+        names.sort_by_key(|name| name.rsplit('/').next().and_then(|number| number.parse::<u32>().ok()));
+        names
+    }
+
+    /// Runs a shell line on a unit's machine; its standard output.
+    pub fn shell(&self, unit: &str, line: &str) -> String {
+        self.run(&["ssh", unit, line])
+    }
+
+    /// Runs an action; its results, and the failure message if it failed.
+    pub fn action(&self, unit: &str, words: &[&str]) -> (Value, Option<String>) {
+        let arguments: Vec<&str> =
+            ["run", unit].into_iter().chain(words.iter().copied()).chain(["--format", "json"]).collect();
+        let output = self.attempt(&arguments);
+        let answer: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let task = answer[unit].clone();
+        let failed = task["status"] == "failed";
+        let message = failed.then(|| task["message"].as_str().unwrap_or_default().to_owned());
+        (task["results"].clone(), message)
+    }
+
+    /// `etcdctl` on a unit, with the credentials that the charm sets for root.
+    pub fn etcdctl(&self, unit: &str, words: &str) -> String {
+        self.shell(unit, &format!(". /etc/profile.d/etcd.sh; etcdctl {words}"))
+    }
+
+    /// The unit whose member is the raft leader.
+    pub fn raft_leader(&self, application_units: &[String]) -> String {
+        let unit = &application_units[0];
+        let (results, failure) = self.action(unit, &["health"]);
+        assert_eq!(failure, None, "{results}");
+        let members = results["members"].as_object().unwrap();
+        let leader = members.iter().find(|(_, member)| member["raft-leader"] == "true").unwrap().0;
+        application_units.iter().find(|unit| unit.replace('/', "") == *leader).unwrap().clone()
+    }
+
+    /// Asserts that no hook of the whole model has failed so far.
+    pub fn assert_no_hook_failed(&self) {
+        let log = self.run(&["debug-log", "--replay"]);
+        let failed: Vec<&str> =
+            log.lines().filter(|line| line.contains("hook failed") || line.contains("panicked")).collect();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        let output = self.attempt(&["destroy-model", "--no-prompt"]);
+        if !output.status.success() && !std::thread::panicking() {
+            panic!("destroy-model: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+/// A client on a consumer's machine that writes all the time.
+pub struct Writer<'a> {
+    model: &'a Model,
+    unit: String,
+    child: Child,
+}
+
+const WRITER: &str = "/var/lib/juju/agents/unit-{tag}/charm/writer.py";
+const DATA: &str = "/var/lib/consumer";
+
+impl<'a> Writer<'a> {
+    /// Starts once the consumer has its credentials, and returns when the first write is acknowledged.
+    pub fn start(model: &'a Model, unit: &str) -> Writer<'a> {
+        let script = WRITER.replace("{tag}", &unit.replace('/', "-"));
+        let child =
+            model.start(&["ssh", unit, &format!("rm -f {DATA}/stop; exec python3 {script} write {DATA}")]);
+        let writer = Writer { model, unit: unit.to_owned(), child };
+        wait_until("the first acknowledged write", Duration::from_secs(30), || {
+            !model.shell(unit, &format!("cat {DATA}/acknowledged 2>/dev/null || true")).is_empty()
+        });
+        writer
+    }
+
+    /// Stops writing and compares every acknowledged write with what etcd holds now.
+    ///
+    /// Fails the test when one is missing or when writes paused for longer than `gap_ms`.
+    pub fn stop(self, gap_ms: u64) {
+        self.model.shell(&self.unit, &format!("touch {DATA}/stop"));
+        let output = self.child.wait_with_output().unwrap();
+        let summary: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let script = WRITER.replace("{tag}", &self.unit.replace('/', "-"));
+        let verified = self.model.shell(&self.unit, &format!("python3 {script} verify {DATA}"));
+        let verified: Value = serde_json::from_str(&verified).unwrap();
+        eprintln!("writer: {summary} {verified}");
+        assert!(summary["acknowledged"].as_u64().unwrap() > 100, "{summary}");
+        assert_eq!(verified["acknowledged"], summary["acknowledged"]);
+        assert_eq!(verified["missing-count"], 0, "acknowledged writes are missing: {verified}");
+        assert!(summary["worst-gap-ms"].as_u64().unwrap() <= gap_ms, "writes paused too long: {summary}");
+    }
+}
+
+/// Polls a condition with a bound.
+pub fn wait_until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
