@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// What the command line asks of a model's controller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "fields are named after the words of the command line")]
 pub enum Request {
     /// Add an application; `Done` carries `{"application": NAME, "units": [..], "messages": [..]}`.
     Deploy(Deploy),
@@ -125,6 +126,7 @@ pub struct Wait {
 /// Faults. Each is done when `Done` is answered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "fields are named after the words of the command line")]
 pub enum Lab {
     /// Cut the unit's machine off the network of the model, or plug it in again.
     Cut { unit: String },

@@ -1,0 +1,147 @@
+//! Faults and shortcuts for tests. Each is done when it is answered.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::agent::context::KillPlan;
+use crate::agent::{AgentRequest, Engine, kill_tree};
+use crate::api::Lab;
+use crate::machine::Machine;
+use crate::model::{Lease, MachineState};
+
+use super::requests::{no_application, no_unit};
+use super::units::real_name;
+
+pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String> {
+    match fault {
+        Lab::Cut { unit } => done(machine(engine, &unit).await?.set_connected(false).await),
+        Lab::Heal { unit } => done(machine(engine, &unit).await?.set_connected(true).await),
+        Lab::KillMachine { unit } => kill_machine(engine, &unit).await,
+        Lab::StartMachine { unit } => start_machine(engine, &unit).await,
+        Lab::Reboot { unit } => reboot(engine, &unit).await,
+        Lab::SetAddress { unit, address } => set_address(engine, &unit, &address).await,
+        Lab::KillHook { unit, hook, call, after } => plan_kill(engine, &unit, KillPlan { hook, call, after }),
+        Lab::KillRunning { unit } => kill_running(engine, &unit).await,
+        Lab::UpdateStatus { subject } => update_status(engine, &subject).await,
+        Lab::Leader { unit } => lead(engine, &unit),
+        Lab::AdvanceClock { seconds } => {
+            engine.store.update(|model| model.clock_ahead_ms += seconds * 1_000);
+            Ok(Value::Null)
+        }
+        Lab::FillDisk { unit, free_kib } => done(machine(engine, &unit).await?.limit_disk(Some(free_kib)).await),
+        Lab::FreeDisk { unit } => done(machine(engine, &unit).await?.limit_disk(None).await),
+    }
+}
+
+fn done(result: anyhow::Result<()>) -> Result<Value, String> {
+    result.map(|()| Value::Null).map_err(|error| format!("{error:#}"))
+}
+
+async fn machine(engine: &Engine, unit: &str) -> Result<Arc<dyn Machine>, String> {
+    let unit = real_name(engine, unit)?;
+    let machine = engine.machine_of(&unit).await.map_err(|error| format!("{error:#}"))?;
+    machine.ok_or_else(|| no_unit(&unit))
+}
+
+async fn kill_machine(engine: &Engine, unit: &str) -> Result<Value, String> {
+    let machine = machine(engine, unit).await?;
+    // First the state: an agent whose hook dies with the machine must know that it is down.
+    engine.set_machine_state(&machine.spec().id, MachineState::Down);
+    done(machine.kill().await)
+}
+
+async fn start_machine(engine: &Engine, unit: &str) -> Result<Value, String> {
+    let machine = machine(engine, unit).await?;
+    if machine.is_running() {
+        return Err(format!("the machine of unit {unit:?} is running"));
+    }
+    machine.start().await.map_err(|error| format!("{error:#}"))?;
+    let id = machine.spec().id;
+    engine.note_reboot(&id);
+    engine.set_machine_state(&id, MachineState::Started);
+    Ok(Value::Null)
+}
+
+async fn reboot(engine: &Engine, unit: &str) -> Result<Value, String> {
+    let machine = machine(engine, unit).await?;
+    let id = machine.spec().id;
+    engine.set_machine_state(&id, MachineState::Down);
+    let outcome = machine.reboot().await;
+    engine.note_reboot(&id);
+    engine.set_machine_state(&id, MachineState::Started);
+    done(outcome)
+}
+
+async fn set_address(engine: &Engine, unit: &str, text: &str) -> Result<Value, String> {
+    let address: Ipv4Addr = text.parse().map_err(|_| format!("{text:?} is not an IPv4 address"))?;
+    let machine = machine(engine, unit).await?;
+    let id = machine.spec().id;
+    let is_taken = engine.store.read(|model| {
+        model.machines.values().any(|other| other.spec.id != id && other.spec.address == address)
+    });
+    if is_taken {
+        return Err(format!("address {address} is in use"));
+    }
+    machine.set_address(address).await.map_err(|error| format!("{error:#}"))?;
+    engine.store.update(|model| {
+        if let Some(record) = model.machines.get_mut(&id) {
+            record.spec.address = address;
+        }
+    });
+    Ok(Value::Null)
+}
+
+fn plan_kill(engine: &Engine, unit: &str, plan: KillPlan) -> Result<Value, String> {
+    let unit = real_name(engine, unit)?;
+    if plan.call == 0 {
+        return Err("hook tool calls are counted from 1".to_owned());
+    }
+    let runtime = engine.runtime(&unit).ok_or_else(|| format!("unit {unit:?} has no agent"))?;
+    *runtime.kill_plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+    Ok(Value::Null)
+}
+
+async fn kill_running(engine: &Engine, unit: &str) -> Result<Value, String> {
+    let unit = real_name(engine, unit)?;
+    let none = || format!("nothing runs on unit {unit:?}");
+    let runtime = engine.runtime(&unit).ok_or_else(none)?;
+    let mut current = runtime.context.lock().await;
+    let context = current.as_mut().ok_or_else(none)?;
+    context.was_killed = true;
+    context.pid.into_iter().for_each(kill_tree);
+    Ok(json!({"killed": context.run_name()}))
+}
+
+async fn update_status(engine: &Engine, subject: &str) -> Result<Value, String> {
+    let units: Vec<String> = engine.store.read(|model| {
+        let is_subject = |name: &&String| *name == subject || name.split('/').next() == Some(subject);
+        model.units.keys().filter(is_subject).cloned().collect()
+    });
+    if units.is_empty() {
+        return Err(if subject.contains('/') { no_unit(subject) } else { no_application(subject) });
+    }
+    let mut answers = Vec::new();
+    for unit in units {
+        let runtime = engine.runtime(&unit).ok_or_else(|| format!("unit {unit:?} has no agent"))?;
+        let (reply, answer) = oneshot::channel();
+        let gone = format!("the agent of unit {unit:?} ended");
+        runtime.requests.send(AgentRequest::UpdateStatus(reply)).map_err(|_| gone.clone())?;
+        answers.push((unit, gone, answer));
+    }
+    for (unit, gone, answer) in answers {
+        answer.await.map_err(|_| gone)?.map_err(|error| format!("{unit}: {error}"))?;
+    }
+    Ok(Value::Null)
+}
+
+fn lead(engine: &Engine, unit: &str) -> Result<Value, String> {
+    engine.store.try_update(|model| {
+        let name = model.units.get(unit).map(|unit| unit.application.clone()).ok_or_else(|| no_unit(unit))?;
+        let application = model.applications.get_mut(&name).ok_or_else(|| no_application(&name))?;
+        application.lease = Some(Lease { holder: unit.to_owned(), expires_ms: None });
+        Ok(Value::Null)
+    })
+}
