@@ -1,4 +1,8 @@
 //! Machines: what a unit runs on. The agent knows them only through [`Machines`] and [`Machine`].
+//!
+//! Invariant: whatever happens inside a machine, nothing of it is left on the host once it was destroyed.
+
+pub mod light;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -44,6 +48,10 @@ pub trait Machine: Send + Sync {
     fn juju_dir(&self) -> PathBuf;
     /// A command that will run `program` (a path inside) in the machine, as root, with an empty environment
     /// but for what the caller adds, in `cwd` (a path inside), as leader of its own session.
+    ///
+    /// The process that the host sees started is a small parent which waits for the program and ends as it did;
+    /// the program is its only child (`/proc/<id>/task/<id>/children`). Killing the parent kills the program, but
+    /// not what the program started: those share its session id. Spawning fails while the machine is off.
     fn command(&self, program: &Path, cwd: &Path) -> Command;
     /// Where a path inside is found from the host while the machine runs.
     fn host_path(&self, inside: &Path) -> Result<PathBuf>;

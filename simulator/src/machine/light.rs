@@ -1,0 +1,188 @@
+//! Light machines: namespaces and an overlay over the host's root, booted in milliseconds, without any other system than
+//! the host's own programs and the stand-ins of [`crate::standin`].
+//!
+//! Invariant: everything of a model lives in the namespaces of its *holder* process or below them, so ending that one
+//! process ends every machine, mount and interface of the model, whoever else has died before.
+
+pub mod block;
+pub mod boot;
+pub mod disk;
+pub mod enter;
+pub mod holder;
+pub mod machine;
+pub mod mounts;
+pub mod network;
+pub mod process;
+pub mod record;
+pub mod root;
+pub mod subnet;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+pub use machine::LightMachine;
+pub use subnet::Subnet;
+
+use super::{Machine, MachineSpec, Machines};
+use process::ProcessId;
+use record::Record;
+
+/// What the light machines of one model are made with.
+#[derive(Debug, Clone)]
+pub struct LightOptions {
+    /// Directory of the host that stands for the snap store: `<name>/<track>/<risk>.snap`.
+    pub snap_store: PathBuf,
+    /// Network of the model; [`Subnet::default`] is `10.213.0.0/24`. Models may share one: each has its own wire.
+    pub subnet: Subnet,
+    /// The juju-sim program that runs inside as first process and as stand-in.
+    pub program: PathBuf,
+    /// Where unpacked snaps are kept for all models, by the hash of the file.
+    pub snap_cache: PathBuf,
+}
+
+impl LightOptions {
+    /// The running program, the default network, and a snap cache in `<home>/cache/snaps`.
+    pub fn new(home: &Path, snap_store: &Path) -> Result<Self> {
+        Ok(Self {
+            snap_store: snap_store.to_owned(),
+            subnet: Subnet::default(),
+            program: std::env::current_exe().context("cannot find the running program")?,
+            snap_cache: home.join("cache/snaps"),
+        })
+    }
+}
+
+/// What every machine of a model shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: LightOptions,
+    /// Held while the holder is looked for or started.
+    holder: Mutex<()>,
+}
+
+impl Shared {
+    /// The juju-sim program of this model: it stays the same while the model lives, even when the installed one changes.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.dir.join("bin/juju-sim")
+    }
+
+    /// The holder that runs now, if any.
+    pub(crate) fn running_holder(&self) -> Option<ProcessId> {
+        record::read::<ProcessId>(&holder_file(&self.dir)).ok().flatten().filter(ProcessId::is_alive)
+    }
+
+    /// The holder; started when there is none.
+    pub(crate) async fn holder(&self) -> Result<ProcessId> {
+        let _guard = self.holder.lock().await;
+        if let Some(holder) = self.running_holder() {
+            return Ok(holder);
+        }
+        self.install_program()?;
+        let line = holder::start(&self.program(), &self.dir.join("holder.log")).await?;
+        record::write(&holder_file(&self.dir), &line)?;
+        Ok(line)
+    }
+
+    fn install_program(&self) -> Result<()> {
+        let target = self.program();
+        if target.exists() {
+            return Ok(());
+        }
+        let parent = self.dir.join("bin");
+        std::fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        let source = &self.options.program;
+        // A second name for the file costs nothing; across file systems only a copy will do.
+        std::fs::hard_link(source, &target)
+            .or_else(|_| std::fs::copy(source, &target).map(drop))
+            .with_context(|| format!("cannot place {} at {}", source.display(), target.display()))
+    }
+
+    pub(crate) fn machine_dir(&self, id: &str) -> PathBuf {
+        self.dir.join("machines").join(id)
+    }
+}
+
+fn holder_file(dir: &Path) -> PathBuf {
+    dir.join("holder.json")
+}
+
+/// The light machines of one model.
+#[derive(Debug, Clone)]
+pub struct LightMachines {
+    shared: Arc<Shared>,
+}
+
+impl LightMachines {
+    /// Machines whose files are under `model_dir`. Nothing is started yet.
+    ///
+    /// # Errors
+    /// One sentence that says which right or program is missing on this host, and what to do about it.
+    pub fn new(model_dir: &Path, options: LightOptions) -> Result<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            bail!(
+                "cannot make machines: this needs root (namespaces, mounts and a network of their own); run it with sudo"
+            );
+        }
+        let check = std::process::Command::new(&options.program)
+            .args(["network-holder", "check"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", options.program.display()))?;
+        if !check.status.success() {
+            bail!("{}", process::complaint(&check.stderr));
+        }
+        std::fs::create_dir_all(model_dir).with_context(|| format!("cannot make {}", model_dir.display()))?;
+        let dir = model_dir.canonicalize().with_context(|| format!("cannot find {}", model_dir.display()))?;
+        Ok(Self { shared: Arc::new(Shared { dir, options, holder: Mutex::new(()) }) })
+    }
+
+    /// The network of the model.
+    pub fn subnet(&self) -> Subnet {
+        self.shared.options.subnet
+    }
+}
+
+#[async_trait]
+impl Machines for LightMachines {
+    async fn create(&self, spec: MachineSpec) -> Result<Box<dyn Machine>> {
+        let machine = LightMachine::create(self.shared.clone(), spec)?;
+        machine.start().await?;
+        Ok(Box::new(machine))
+    }
+
+    async fn adopt(&self, spec: MachineSpec) -> Result<Box<dyn Machine>> {
+        Ok(Box::new(LightMachine::adopt(self.shared.clone(), spec)?))
+    }
+
+    async fn destroy_all(&self) -> Result<()> {
+        let dir = &self.shared.dir;
+        let machines = dir.join("machines");
+        let mut processes: Vec<ProcessId> = self.shared.running_holder().into_iter().collect();
+        for directory in record::subdirectories(&machines)? {
+            if let Some(record) = record::read::<Record>(&directory.join("machine.json"))? {
+                processes.extend(record.init);
+            }
+        }
+        for process in &processes {
+            process.kill()?;
+        }
+        for process in &processes {
+            process.wait_gone(process::DEATH_LIMIT).await?;
+        }
+        block::detach_all_under(dir).await?;
+        for name in ["machines", "blocks", "bin"] {
+            record::remove_tree(&dir.join(name))?;
+        }
+        for name in ["holder.json", "holder.log"] {
+            record::remove_file(&dir.join(name))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,299 @@
+//! One light machine. Invariant: its record on disk is written before a change that must not be forgotten, and after one
+//! that must not be claimed too early, so that another controller finds it again.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use nix::sys::signal::Signal;
+use tokio::process::Command;
+
+use super::boot::{BootSpec, boot};
+use super::process::{DEATH_LIMIT, ProcessId};
+use super::record::{self, Record};
+use super::{Shared, block, disk, network, root};
+use crate::machine::{Machine, MachineSpec};
+
+/// How long an orderly shutdown may take: systemd's own limit for one service is 90 s.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(100);
+
+/// A machine of namespaces.
+#[derive(Debug)]
+pub struct LightMachine {
+    shared: Arc<Shared>,
+    id: String,
+    record: Mutex<Record>,
+    /// Held while the machine is being changed.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl LightMachine {
+    pub(crate) fn create(shared: Arc<Shared>, spec: MachineSpec) -> Result<Self> {
+        let valid = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        if spec.id.is_empty() || !spec.id.chars().all(valid) {
+            bail!("cannot make a machine named {:?}: use letters, digits and dashes", spec.id);
+        }
+        let record = Record {
+            hostname: spec.hostname,
+            address: spec.address,
+            init: None,
+            port: String::new(),
+            connected: true,
+            free_kib: None,
+            blocks: BTreeMap::new(),
+        };
+        let machine = Self::with_record(shared, spec.id, record);
+        let juju = machine.juju_dir();
+        std::fs::create_dir_all(&juju).with_context(|| format!("cannot make {}", juju.display()))?;
+        machine.save()?;
+        Ok(machine)
+    }
+
+    pub(crate) fn adopt(shared: Arc<Shared>, spec: MachineSpec) -> Result<Self> {
+        match record::read::<Record>(&shared.machine_dir(&spec.id).join("machine.json"))? {
+            Some(record) => Ok(Self::with_record(shared, spec.id, record)),
+            None => Self::create(shared, spec),
+        }
+    }
+
+    fn with_record(shared: Arc<Shared>, id: String, record: Record) -> Self {
+        Self { shared, id, record: Mutex::new(record), changing: tokio::sync::Mutex::new(()) }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // A record is replaced field by field: one left by a panicking thread is still whole.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.shared.machine_dir(&self.id)
+    }
+
+    fn save(&self) -> Result<()> {
+        record::write(&self.dir().join("machine.json"), &*self.record())
+    }
+
+    fn init(&self) -> Option<ProcessId> {
+        self.record().init.clone().filter(ProcessId::is_alive)
+    }
+
+    fn running(&self) -> Result<ProcessId> {
+        self.init().with_context(|| format!("cannot reach machine {}: it is powered off", self.id))
+    }
+
+    fn boot_spec(&self) -> BootSpec {
+        let record = self.record();
+        let options = &self.shared.options;
+        let directory = self.dir();
+        BootSpec {
+            hostname: record.hostname.clone(),
+            address: record.address,
+            prefix: options.subnet.prefix(),
+            port: record.port.clone(),
+            connected: record.connected,
+            card: card_number(&self.id),
+            disk: directory.join("disk"),
+            juju: directory.join("juju"),
+            bin: self.shared.dir.join("bin"),
+            store: options.snap_store.clone(),
+            cache: options.snap_cache.clone(),
+            hide: vec![self.shared.dir.clone()],
+            blocks: record.blocks.values().cloned().collect(),
+            log: directory.join("init.log"),
+        }
+    }
+
+    async fn power_on(&self) -> Result<()> {
+        if self.init().is_some() {
+            return Ok(());
+        }
+        let holder = self.shared.holder().await?;
+        // The kernel takes the old wire down in its own time: a new one has a new name.
+        self.record().port = port_name();
+        let devices: Vec<String> = self.record().blocks.keys().cloned().collect();
+        for name in devices {
+            let file = block::backing_file(&self.shared.dir, &name);
+            let device = block::attach(&file, 0).await?;
+            self.record().blocks.insert(name, device);
+        }
+        let init = boot(&self.shared.program(), &holder, &self.boot_spec()).await?;
+        self.record().init = Some(init);
+        self.save()?;
+        if self.record().free_kib.is_some() {
+            self.apply_limit()?;
+        }
+        Ok(())
+    }
+
+    async fn power_off(&self, signal: Signal, limit: Duration) -> Result<()> {
+        let Some(init) = self.init() else { return Ok(()) };
+        init.signal(signal)?;
+        if init.wait_gone(limit).await.is_err() {
+            init.kill()?;
+            init.wait_gone(DEATH_LIMIT).await?;
+        }
+        self.record().init = None;
+        self.save()
+    }
+
+    fn apply_limit(&self) -> Result<()> {
+        let holder =
+            self.shared.running_holder().context("cannot limit the disk: the model is not running")?;
+        let place = self.dir().join("disk");
+        let inside = PathBuf::from(format!("/proc/{}/root{}", holder.pid, place.display()));
+        let numbers = rustix::fs::statvfs(&inside).context("cannot measure the disk")?;
+        let used = (numbers.f_blocks - numbers.f_bfree) * numbers.f_frsize / 1024;
+        let size = self.record().free_kib.map_or(disk::DISK_KIB, |free| used + free);
+        // A size of nothing would mean no limit.
+        let options = format!("remount,size={}k", size.max(4));
+        let output = std::process::Command::new("nsenter")
+            .args(["-t", &holder.pid.to_string(), "-m", "--", "mount", "-o", &options])
+            .arg(&place)
+            .output()
+            .context("cannot run nsenter: install util-linux")?;
+        if !output.status.success() {
+            bail!("cannot limit the disk: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+}
+
+/// The number that a machine's hardware address is made from: the same for the same id.
+fn card_number(id: &str) -> u32 {
+    id.parse().unwrap_or_else(|_| {
+        id.bytes().fold(7, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+    })
+}
+
+/// A name for an interface at the switch that no other has.
+fn port_name() -> String {
+    format!("p{:.12}", uuid::Uuid::new_v4().simple().to_string())
+}
+
+#[async_trait]
+impl Machine for LightMachine {
+    fn spec(&self) -> MachineSpec {
+        let record = self.record();
+        MachineSpec { id: self.id.clone(), hostname: record.hostname.clone(), address: record.address }
+    }
+
+    fn is_running(&self) -> bool {
+        self.init().is_some()
+    }
+
+    fn init_pid(&self) -> Option<u32> {
+        self.init().map(|init| init.pid)
+    }
+
+    fn juju_dir(&self) -> PathBuf {
+        self.dir().join("juju")
+    }
+
+    fn command(&self, program: &Path, cwd: &Path) -> Command {
+        // With the machine off there is no such file, so spawning fails as documented.
+        let Some(pid) = self.init_pid() else { return Command::new("/proc/machine-is-powered-off") };
+        let mut command = Command::new("nsenter");
+        command
+            .env_clear()
+            .args(["-t", &pid.to_string(), "-m", "-u", "-i", "-n", "-p", "--"])
+            .args(["/run/juju-sim/bin/juju-sim", "machine-enter"])
+            .arg(cwd)
+            .arg(program);
+        command
+    }
+
+    fn host_path(&self, inside: &Path) -> Result<PathBuf> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.running()?.pid));
+        Ok(root.join(inside.strip_prefix("/").unwrap_or(inside)))
+    }
+
+    async fn kill(&self) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.power_off(Signal::SIGKILL, DEATH_LIMIT).await
+    }
+
+    async fn start(&self) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.power_on().await
+    }
+
+    async fn reboot(&self) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.power_off(Signal::SIGTERM, SHUTDOWN_LIMIT).await?;
+        self.power_on().await
+    }
+
+    async fn set_connected(&self, connected: bool) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.record().connected = connected;
+        if let (Some(holder), true) = (self.shared.running_holder(), self.is_running()) {
+            let port = self.record().port.clone();
+            network::ip_in(holder.pid, &network::plug(&port, connected))?;
+        }
+        self.save()
+    }
+
+    async fn set_address(&self, address: Ipv4Addr) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        let old = std::mem::replace(&mut self.record().address, address);
+        if let Some(init) = self.init()
+            && old != address
+        {
+            let prefix = self.shared.options.subnet.prefix();
+            let commands = format!(
+                "addr add {address}/{prefix} broadcast + dev eth0\naddr del {old}/{prefix} dev eth0\naddr replace {address}/{prefix} broadcast + dev eth0\n"
+            );
+            network::ip_in(init.pid, &commands)?;
+        }
+        self.save()
+    }
+
+    async fn limit_disk(&self, free_kib: Option<u64>) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.record().free_kib = free_kib;
+        self.save()?;
+        if self.is_running() { self.apply_limit() } else { Ok(()) }
+    }
+
+    async fn attach_block(&self, name: &str, size_mib: u64) -> Result<PathBuf> {
+        let _guard = self.changing.lock().await;
+        let device = block::attach(&block::backing_file(&self.shared.dir, name), size_mib).await?;
+        self.record().blocks.insert(name.to_owned(), device.clone());
+        self.save()?;
+        if self.is_running() {
+            root::loop_node(&self.host_path(Path::new("/dev"))?, &device)?;
+        }
+        Ok(device)
+    }
+
+    async fn detach_block(&self, name: &str) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.record().blocks.remove(name);
+        self.save()?;
+        block::detach(&block::backing_file(&self.shared.dir, name)).await
+    }
+
+    async fn destroy(&self) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.power_off(Signal::SIGKILL, DEATH_LIMIT).await?;
+        let directory = self.dir();
+        if let Some(holder) = self.shared.running_holder() {
+            let output = Command::new("nsenter")
+                .args(["-t", &holder.pid.to_string(), "-m", "--", "umount", "--lazy"])
+                .arg(directory.join("disk"))
+                .output()
+                .await;
+            // A machine that never got as far as a disk has none to unmount.
+            drop(output.context("cannot run nsenter: install util-linux")?);
+        }
+        let blocks: Vec<String> = self.record().blocks.keys().cloned().collect();
+        for name in blocks {
+            block::detach(&block::backing_file(&self.shared.dir, &name)).await?;
+        }
+        record::remove_tree(&directory)
+    }
+}

@@ -1,0 +1,5 @@
+//! The `snap` of a light machine.
+use std::process::ExitCode;
+pub fn main() -> ExitCode {
+    ExitCode::FAILURE
+}

@@ -1,0 +1,198 @@
+//! Which units are started at boot, and masks: links in the administrator's directory. Invariant: what `enable` makes, `disable` removes.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::files::{Found, UnitFiles, is_mask};
+
+/// What was done, in systemctl's words, or why not.
+pub type Outcome = Result<Vec<String>, String>;
+
+impl UnitFiles {
+    /// The state `is-enabled` tells: `enabled`, `disabled`, `static`, `masked`, `linked`…; `None` when there is no such unit.
+    pub fn enabled_state(&self, name: &str) -> Option<&'static str> {
+        let fragment = self.fragment(name)?;
+        if is_mask(&fragment) {
+            return Some("masked");
+        }
+        if !self.enabling_links(name).is_empty() {
+            return Some("enabled");
+        }
+        match self.load(name) {
+            Found::Loaded(loaded) => Some(match loaded.spec {
+                Ok(spec)
+                    if !spec.wanted_by.is_empty()
+                        || !spec.required_by.is_empty()
+                        || !spec.alias.is_empty() =>
+                {
+                    "disabled"
+                }
+                Err(_) => "bad",
+                Ok(_) => "static",
+            }),
+            _ => None,
+        }
+    }
+
+    /// Units that some target wants.
+    pub fn enabled_units(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for directory in self.wants_directories() {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            names.extend(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn wants_directories(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.administrator()).into_iter().flatten().flatten();
+        let wanted = |path: &Path| path.extension().is_some_and(|end| end == "wants" || end == "requires");
+        entries.map(|entry| entry.path()).filter(|path| wanted(path)).collect()
+    }
+
+    fn enabling_links(&self, name: &str) -> Vec<PathBuf> {
+        let links = self.wants_directories().into_iter().map(|directory| directory.join(name));
+        links.filter(|link| link.symlink_metadata().is_ok()).collect()
+    }
+
+    /// Make the links that the unit's `[Install]` section asks for.
+    pub fn enable(&self, name: &str) -> Outcome {
+        let loaded = match self.load(name) {
+            Found::Loaded(loaded) => loaded,
+            Found::Masked(path) => {
+                return Err(format!("Failed to enable unit: Unit file {} is masked.", path.display()));
+            }
+            Found::NotFound => {
+                return Err(format!("Failed to enable unit: Unit file {name} does not exist."));
+            }
+        };
+        let spec = loaded.spec.map_err(|reason| format!("Failed to enable unit: {reason}"))?;
+        let directory = self.administrator();
+        let mut links: Vec<PathBuf> = Vec::new();
+        links
+            .extend(spec.wanted_by.iter().map(|target| directory.join(format!("{target}.wants")).join(name)));
+        links.extend(
+            spec.required_by.iter().map(|target| directory.join(format!("{target}.requires")).join(name)),
+        );
+        links.extend(spec.alias.iter().map(|alias| directory.join(alias)));
+        let mut done = Vec::new();
+        for link in links {
+            if make_link(&link, &loaded.fragment)
+                .map_err(|error| format!("Failed to enable unit: {error}"))?
+            {
+                done.push(format!("Created symlink {} → {}.", link.display(), loaded.fragment.display()));
+            }
+        }
+        Ok(done)
+    }
+
+    /// Remove every link by which the unit is enabled.
+    pub fn disable(&self, name: &str) -> Outcome {
+        let mut links = self.enabling_links(name);
+        match self.load(name) {
+            Found::Loaded(loaded) => {
+                let alias = loaded.spec.map(|spec| spec.alias).unwrap_or_default();
+                links.extend(alias.iter().map(|alias| self.administrator().join(alias)));
+            }
+            Found::NotFound if links.is_empty() => {
+                return Err(format!("Failed to disable unit: Unit file {name} does not exist."));
+            }
+            _ => {}
+        }
+        remove_links(links).map_err(|error| format!("Failed to disable unit: {error}"))
+    }
+
+    /// Make starting it impossible.
+    pub fn mask(&self, name: &str) -> Outcome {
+        let link = self.administrator().join(name);
+        if link.symlink_metadata().is_ok() && !is_mask(&link) {
+            return Err(format!("Failed to mask unit: File {} already exists.", link.display()));
+        }
+        let made = make_link(&link, Path::new("/dev/null"))
+            .map_err(|error| format!("Failed to mask unit: {error}"))?;
+        Ok(if made { vec![format!("Created symlink {} → /dev/null.", link.display())] } else { Vec::new() })
+    }
+
+    /// Take a mask away.
+    pub fn unmask(&self, name: &str) -> Outcome {
+        let link = self.administrator().join(name);
+        let links = if is_mask(&link) { vec![link] } else { Vec::new() };
+        remove_links(links).map_err(|error| format!("Failed to unmask unit: {error}"))
+    }
+}
+
+/// Make a link unless it is there; whether it was made.
+fn make_link(link: &Path, target: &Path) -> std::io::Result<bool> {
+    if let Some(parent) = link.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if fs::read_link(link).is_ok_and(|existing| existing == target) {
+        return Ok(false);
+    }
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    symlink(target, link).map(|()| true)
+}
+
+fn remove_links(links: Vec<PathBuf>) -> std::io::Result<Vec<String>> {
+    let mut done = Vec::new();
+    for link in links {
+        match fs::remove_file(&link) {
+            Ok(()) => done.push(format!("Removed {}.", link.display())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place_with(text: &str) -> (tempfile::TempDir, UnitFiles) {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("x.service"), text).unwrap();
+        let files = UnitFiles::in_directories(&[place.path()]);
+        (place, files)
+    }
+
+    #[test]
+    fn enabling_links_the_unit_and_disabling_removes_the_link() {
+        let (place, files) =
+            place_with("[Service]\nExecStart=/bin/a\n[Install]\nWantedBy=multi-user.target\n");
+        assert_eq!(files.enabled_state("x.service"), Some("disabled"));
+        assert_eq!(files.enable("x.service").unwrap().len(), 1);
+        assert_eq!(files.enable("x.service").unwrap().len(), 0);
+        assert_eq!(files.enabled_state("x.service"), Some("enabled"));
+        assert_eq!(files.enabled_units(), vec!["x.service"]);
+        assert!(place.path().join("multi-user.target.wants/x.service").is_symlink());
+        assert_eq!(files.disable("x.service").unwrap().len(), 1);
+        assert_eq!(files.enabled_state("x.service"), Some("disabled"));
+    }
+
+    #[test]
+    fn a_unit_without_an_install_section_is_static_and_a_missing_one_is_refused() {
+        let (_place, files) = place_with("[Service]\nExecStart=/bin/a\n");
+        assert_eq!(files.enabled_state("x.service"), Some("static"));
+        assert_eq!(files.enabled_state("y.service"), None);
+        assert!(files.enable("y.service").is_err());
+        assert!(files.disable("y.service").is_err());
+    }
+
+    #[test]
+    fn a_mask_does_not_replace_a_file_and_can_be_taken_away() {
+        let (_place, files) = place_with("[Service]\nExecStart=/bin/a\n");
+        assert!(files.mask("x.service").is_err());
+        files.mask("y.service").unwrap();
+        assert_eq!(files.enabled_state("y.service"), Some("masked"));
+        assert_eq!(files.unmask("y.service").unwrap().len(), 1);
+        assert_eq!(files.enabled_state("y.service"), None);
+    }
+}
