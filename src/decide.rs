@@ -14,6 +14,8 @@ mod tls;
 mod upkeep;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use service::{COMMON, DATA};

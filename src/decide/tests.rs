@@ -78,7 +78,7 @@ fn credentials() -> Credentials {
 }
 
 /// Installed, with certificates, service stopped.
-fn ready(number: u32) -> World {
+pub(super) fn ready(number: u32) -> World {
     let mut w = first_hook(number);
     w.host.snap = Reading::Known(Some(Installed { revision: "x1".into(), version: "3.4.23".into() }));
     w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
@@ -88,7 +88,7 @@ fn ready(number: u32) -> World {
     w
 }
 
-fn member(number: u32, learner: bool) -> Member {
+pub(super) fn member(number: u32, learner: bool) -> Member {
     Member {
         id: MemberId(u64::from(number) + 100),
         name: format!("etcd{number}"),
@@ -98,11 +98,11 @@ fn member(number: u32, learner: bool) -> Member {
     }
 }
 
-fn unstarted(number: u32) -> Member {
+pub(super) fn unstarted(number: u32) -> Member {
     Member { name: String::new(), client_urls: vec![], ..member(number, true) }
 }
 
-fn status(own: &Member) -> MemberStatus {
+pub(super) fn status(own: &Member) -> MemberStatus {
     MemberStatus {
         member: own.id,
         cluster: CLUSTER,
@@ -120,7 +120,7 @@ fn status(own: &Member) -> MemberStatus {
 }
 
 /// Unit `own` of a settled cluster of `members`, all healthy, all with their units.
-fn settled(own: u32, members: &[Member]) -> World {
+pub(super) fn settled(own: u32, members: &[Member]) -> World {
     let mut w = ready(own);
     w.peers.cluster = ClusterRecord {
         token: Some("token".into()),
