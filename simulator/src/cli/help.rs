@@ -38,7 +38,8 @@ First steps:
 
 Every model has a controller process of its own, started by the first command that needs it, and
 light machines (namespaces on this computer). All of it lives below $JUJU_SIM_HOME, /var/lib/juju-sim
-when not set, and is gone after destroy-model. Needs root.
+when not set, and is gone after destroy-model. Snaps are installed from $JUJU_SIM_SNAPS, or the directory
+snaps there: NAME/TRACK/RISK.snap. Needs root.
 
 juju-sim COMMAND --help tells more about a command.
 ";
@@ -49,7 +50,7 @@ pub(super) fn command() -> clap::Command {
     let groups = overview(&command);
     command
         .help_template(format!(
-            "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}\n\n{{after-help}}"
+            "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
         ))
         .after_help(FIRST_STEPS)
         .subcommand_required(true)

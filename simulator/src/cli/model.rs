@@ -277,12 +277,19 @@ impl Model {
         self.directory().join("controller.log")
     }
 
-    /// What a controller that ended at its start said last, without the leading `ERROR `.
+    /// The error that a controller that ended at its start wrote, without the leading `ERROR `.
     fn last_words(&self) -> String {
         let text = fs::read_to_string(self.log_file()).unwrap_or_default();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        last.strip_prefix("ERROR ")
-            .map_or_else(|| format!("cannot start the controller: {last}"), ToOwned::to_owned)
+        let said = text.lines().rev().find_map(|line| line.strip_prefix("ERROR "));
+        said.map_or_else(
+            || {
+                format!(
+                    "cannot start the controller: it ended at once (its log is {})",
+                    self.log_file().display()
+                )
+            },
+            ToOwned::to_owned,
+        )
     }
 }
 
