@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -89,12 +90,20 @@ fn it_names_every_ubuntu_it_runs_on() {
     }
 }
 
-/// Without interpreter and libraries, the age of a machine's glibc does not matter.
-#[test]
-fn dispatch_needs_no_library_of_the_machine() {
+/// A folder with nothing in it but the charm's `dispatch`, ready to run.
+fn folder_with_dispatch() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let dispatch = folder.path().join("dispatch");
     fs::write(&dispatch, read("dispatch")).unwrap();
+    fs::set_permissions(&dispatch, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// Without interpreter and libraries, the age of a machine's glibc does not matter.
+#[test]
+fn dispatch_needs_no_library_of_the_machine() {
+    let folder = folder_with_dispatch();
+    let dispatch = folder.path().join("dispatch");
     let output = Command::new("readelf")
         .args(["--wide", "--file-header", "--program-headers", "--dynamic"])
         .arg(&dispatch)
@@ -105,6 +114,16 @@ fn dispatch_needs_no_library_of_the_machine() {
     for sign in ["INTERP", "(NEEDED)"] {
         assert!(!headers.contains(sign), "linked dynamically ({sign}):\n{headers}");
     }
+}
+
+/// Outside of a hook it can only say so, but it must get that far.
+#[test]
+fn dispatch_starts_where_there_is_nothing_else() {
+    let folder = folder_with_dispatch();
+    let output = Command::new("chroot").arg(folder.path()).arg("/dispatch").env_clear().output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("JUJU_"), "it does not say what is missing: {message}");
 }
 
 #[test]
