@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::test_server::{Pki, Server, binaries, eventually, free_url, settings};
 use super::{
-    Alarm, AlarmKind, Client, ClusterState, Credentials, Error, MemberId, Settings, check_snapshot, reach,
+    Alarm, AlarmKind, Client, ClusterState, Compaction, Credentials, Error, MemberId, Settings,
+    check_snapshot, reach,
 };
 
 #[tokio::test]
@@ -129,6 +132,52 @@ async fn a_lock_keeps_others_out_while_its_holder_lives() {
         while client.try_lock("lock", "etcd/2", 60).await.unwrap().is_none() {
             assert!(Instant::now() < deadline, "a dropped lock ends with its lease");
             tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_survives_a_restart_of_the_server_it_was_taken_through() {
+    let pki = Pki::new();
+    for binaries in binaries() {
+        let mut server = Server::alone(&binaries, &pki).await;
+        let lock = server.client.try_lock("lock", "etcd/0", 60).await.unwrap().unwrap();
+        server.restart(&binaries).await;
+        let fresh = Client::connect(&server.client_url, &pki.credentials).unwrap();
+        eventually(|| fresh.confirm_quorum()).await.unwrap();
+        assert_eq!(fresh.lock_holder("lock").await.unwrap().as_deref(), Some("etcd/0"));
+        lock.unlock().await.unwrap();
+        assert_eq!(fresh.lock_holder("lock").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn settings_take_effect() {
+    let pki = Pki::new();
+    for binaries in binaries() {
+        let rule = Compaction { mode: "revision".to_owned(), retention: "1000".to_owned() };
+        let wanted = Settings {
+            heartbeat_interval_ms: 150,
+            election_timeout_ms: 1500,
+            snapshot_count: 12_345,
+            quota_backend_bytes: 3_000_000_000,
+            auto_compaction: Some(rule),
+            ..settings("first", &pki)
+        };
+        let server = Server::start(&binaries, wanted, &pki).serving().await;
+        let said = server.started_with();
+        let expected = [
+            ("heartbeat-interval", json!("150ms")),
+            ("election-timeout", json!("1.5s")),
+            ("snapshot-count", json!(12_345)),
+            ("pre-vote", json!(true)),
+            ("initial-corrupt-check", json!(true)),
+            ("initial-cluster-token", json!("test")),
+            ("auto-compaction-mode", json!("revision")),
+            ("quota-backend-bytes", json!(3_000_000_000_u64)),
+        ];
+        for (key, value) in expected {
+            assert_eq!(said[key], value, "{} {key}: {said}", binaries.version);
         }
     }
 }

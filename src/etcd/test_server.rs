@@ -14,13 +14,13 @@ use tokio::process::{Child, Command};
 use super::{Client, ClientTls, ClusterState, Credentials, Error, Result, Settings, Version, cipher_suites};
 
 /// Programs of one minor.
-pub(super) struct Binaries {
+pub(crate) struct Binaries {
     pub etcd: PathBuf,
     pub version: Version,
 }
 
 /// All minors at hand.
-pub(super) fn binaries() -> Vec<Binaries> {
+pub(crate) fn binaries() -> Vec<Binaries> {
     let Some(root) = std::env::var_os("ETCD_BINARIES") else {
         panic!("set ETCD_BINARIES to a directory with 3.4/etcd, 3.5/etcd, … (the Makefile does)");
     };
@@ -41,7 +41,7 @@ fn version(etcd: &PathBuf) -> Version {
 }
 
 /// An authority, and what it signed for 127.0.0.1.
-pub(super) struct Pki {
+pub(crate) struct Pki {
     pub credentials: Credentials,
     dir: TempDir,
 }
@@ -77,13 +77,13 @@ impl Pki {
 }
 
 /// A free port of the moment.
-pub(super) fn free_url() -> String {
+pub(crate) fn free_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("https://{}", listener.local_addr().unwrap())
 }
 
 /// One running server, ended with this value.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub client_url: String,
     pub client: Client,
     pub settings: Settings,
@@ -92,7 +92,7 @@ pub(super) struct Server {
 }
 
 /// What a server is to be, before its first start.
-pub(super) fn settings(name: &str, pki: &Pki) -> Settings {
+pub(crate) fn settings(name: &str, pki: &Pki) -> Settings {
     let (client_url, peer_url) = (free_url(), free_url());
     Settings {
         name: name.to_owned(),
@@ -124,17 +124,8 @@ impl Server {
     pub fn start(binaries: &Binaries, mut settings: Settings, pki: &Pki) -> Server {
         let dir = tempfile::tempdir().unwrap();
         settings.data_dir = dir.path().join("data").display().to_string();
-        let config = dir.path().join("etcd.conf.yml");
-        std::fs::write(&config, settings.render(&binaries.version)).unwrap();
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(&binaries.etcd)
-            .arg("--config-file")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        std::fs::write(dir.path().join("etcd.conf.yml"), settings.render(&binaries.version)).unwrap();
+        let child = run(binaries, &dir);
         let client_url = settings.advertise_client_urls[0].clone();
         let client = Client::connect(&client_url, &pki.credentials).unwrap();
         Server { client_url, client, settings, dir, child }
@@ -154,13 +145,39 @@ impl Server {
         self
     }
 
+    /// The same server again, on its data.
+    pub async fn restart(&mut self, binaries: &Binaries) {
+        self.child.kill().await.unwrap();
+        self.child = run(binaries, &self.dir);
+    }
+
+    /// What the server says it was started with: the fields of its first log line of that kind.
+    pub fn started_with(&self) -> serde_json::Value {
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let starting = |line: &serde_json::Value| line["msg"] == "starting an etcd server";
+        lines.into_iter().find(starting).unwrap_or_else(|| panic!("no such line in\n{log}"))
+    }
+
     pub fn peer_url(&self) -> &str {
         &self.settings.initial_advertise_peer_urls[0]
     }
 }
 
+fn run(binaries: &Binaries, dir: &TempDir) -> Child {
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    Command::new(&binaries.etcd)
+        .arg("--config-file")
+        .arg(dir.path().join("etcd.conf.yml"))
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
 /// Tries again what may pass, for 30 s at most.
-pub(super) async fn eventually<T, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F) -> Result<T> {
+pub(crate) async fn eventually<T, F: Future<Output = Result<T>>>(mut ask: impl FnMut() -> F) -> Result<T> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match ask().await {
