@@ -28,6 +28,8 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
     let pid = std::fs::read_link("/proc/self").context("cannot find the own process")?;
     root::mount_proc(Path::new(new_root))?;
     mounts::enter_root(Path::new(new_root))?;
+    // What is mounted later is seen by the services that have a view of their own (strict snaps).
+    mounts::share()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, run(&pid.display().to_string()))
 }

@@ -1,5 +1,103 @@
-//! The `snap` of a light machine.
+//! The `snap` of a light machine: it does by itself what the real one asks of snapd. Invariant: messages, exit codes, files and
+//! units are snapd's; confinement is not, but for the directories that a strict snap cannot see.
+
+pub mod activate;
+pub mod arguments;
+pub mod change;
+pub mod channel;
+pub mod meta;
+pub mod query;
+pub mod run;
+pub mod services;
+pub mod settings;
+pub mod state;
+pub mod store;
+pub mod timer;
+pub mod units;
+pub mod unpack;
+
 use std::process::ExitCode;
+
+use self::arguments::Arguments;
+use self::state::Store;
+use super::output;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Printed after `error: `; exit code 1.
+    Error(String),
+    /// Nothing to do: printed as it is; exit code 0.
+    Nothing(String),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Error(format!("{error:#}"))
+    }
+}
+
+/// An error in snap's words.
+pub fn error(text: impl Into<String>) -> Failure {
+    Failure::Error(text.into())
+}
+
+/// What a command gives back.
+pub type Done<T = ()> = Result<T, Failure>;
+
+/// `snap`, by its arguments.
 pub fn main() -> ExitCode {
-    ExitCode::FAILURE
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("run", words)) = given.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
+        // Does not come back when it works.
+        return finish(run::run(words));
+    }
+    finish(arguments::parse(&given).and_then(|arguments| dispatch(&arguments)))
+}
+
+fn finish(done: Done) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Nothing(text)) => {
+            output::error_line(&text);
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Error(text)) => {
+            output::error_line(&format!("error: {text}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Done {
+    let store = Store::open()?;
+    match arguments.verb.as_str() {
+        "install" => change::install(&store, arguments),
+        "refresh" => change::refresh(&store, arguments),
+        "remove" => change::remove(&store, arguments),
+        "revert" => change::revert(&store, arguments),
+        "switch" => change::switch(&store, arguments),
+        "list" => query::list(&store, arguments),
+        "info" => query::info(&store, arguments),
+        "version" | "--version" => {
+            query::version();
+            Ok(())
+        }
+        "changes" => {
+            query::changes(&store);
+            Ok(())
+        }
+        "services" => services::list(&store, arguments),
+        "start" | "stop" | "restart" => services::control(&store, arguments),
+        "logs" => services::logs(&store, arguments),
+        "connect" | "disconnect" => settings::connect(&store, arguments),
+        "connections" => settings::connections(&store, arguments),
+        "set" | "unset" => settings::set(&store, arguments),
+        "get" => settings::get(&store, arguments),
+        "alias" | "unalias" => settings::alias(&store, arguments),
+        // Assertions are the store's signatures: here every file of the store is trusted.
+        "ack" | "wait" | "watch" => Ok(()),
+        "known" => Err(error("no assertions found")),
+        other => Err(error(format!("unknown command \"{other}\", see 'snap help'."))),
+    }
 }

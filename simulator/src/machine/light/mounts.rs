@@ -41,3 +41,8 @@ pub fn enter_root(root: &Path) -> Result<()> {
     umount2(".", MntFlags::MNT_DETACH).context("cannot let go of the host's root")?;
     std::env::set_current_dir("/").context("cannot enter the new root")
 }
+
+/// Let later mounts be seen in the mount namespaces that come from this one.
+pub fn share() -> Result<()> {
+    mount(NONE, "/", NONE, MsFlags::MS_SHARED | MsFlags::MS_REC, NONE).context("cannot share the mounts")
+}

@@ -205,6 +205,7 @@ impl Manager {
     }
 
     async fn start_mount(&self, unit: &Rc<Unit>, spec: &MountSpec) -> JobResult {
+        let _guard = unit.mounting.lock().await;
         let mounted = mount::mount(&self.host, &unit.name, spec).await;
         let (active, sub) = if mounted { (Active::Active, "mounted") } else { (Active::Failed, "failed") };
         unit.state.borrow_mut().set(active, sub);
@@ -231,6 +232,7 @@ impl Manager {
     /// Stop a unit; returns when it is at rest.
     pub async fn stop(&self, unit: &Rc<Unit>) -> JobResult {
         if let Some(What::Mount(spec)) = unit.spec().map(|spec| spec.what) {
+            let _guard = unit.mounting.lock().await;
             let gone = mount::unmount(&self.host, &unit.name, &spec).await;
             if gone {
                 unit.state.borrow_mut().set(Active::Inactive, "dead");

@@ -34,7 +34,8 @@ pub async fn unmount(host: &Host, unit: &str, spec: &MountSpec) -> bool {
     if !fstab::is_mounted(&spec.place) {
         return true;
     }
-    run(host, unit, vec!["/bin/umount".to_owned(), spec.place.display().to_string()]).await
+    let how = if spec.lazy { "--lazy" } else { "--" };
+    run(host, unit, vec!["/bin/umount".to_owned(), how.to_owned(), spec.place.display().to_string()]).await
 }
 
 /// Mount an entry of `/etc/fstab`.

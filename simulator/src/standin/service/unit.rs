@@ -43,6 +43,8 @@ pub struct Unit {
     pub waiting: RefCell<Vec<oneshot::Sender<JobResult>>>,
     /// Marks the processes of the present activation.
     pub invocation: RefCell<String>,
+    /// Held while a mount unit is being mounted or unmounted.
+    pub mounting: tokio::sync::Mutex<()>,
 }
 
 impl Unit {
@@ -56,6 +58,7 @@ impl Unit {
             control: RefCell::default(),
             waiting: RefCell::default(),
             invocation: RefCell::default(),
+            mounting: tokio::sync::Mutex::default(),
         }
     }
 

@@ -118,6 +118,8 @@ pub struct MountSpec {
     pub place: PathBuf,
     pub kind: Option<String>,
     pub options: Option<String>,
+    /// Whether it is taken away although it is in use.
+    pub lazy: bool,
 }
 
 /// Read a unit.
@@ -170,6 +172,7 @@ fn mount(all: &Assignments) -> Result<MountSpec, String> {
         place: PathBuf::from(place),
         kind: all.last("Mount", "Type").map(str::to_owned),
         options: all.last("Mount", "Options").map(str::to_owned),
+        lazy: all.last("Mount", "LazyUnmount").is_some_and(words::boolean),
     })
 }
 
