@@ -2,6 +2,8 @@
 
 mod act;
 mod actions;
+mod archive;
+mod backup;
 mod checkup;
 mod clock;
 mod decide;

@@ -2,8 +2,10 @@
 
 use anyhow::{Result, bail};
 
+use super::alarms::in_words;
+use super::cluster;
 use super::{Report, Results};
-use crate::etcd::{Alarm, AlarmKind, Member};
+use crate::etcd::{Alarm, Member};
 use crate::observe::{self, Local};
 use crate::world::{Door, Health, Roster};
 
@@ -21,13 +23,12 @@ pub(super) async fn run(look: &Local) -> Result<Report> {
         results.extend(describe(member, health, look).await);
     }
     let sick = members.iter().any(|member| look.etcd.health.get(&member.id) != Some(&Health::Healthy));
-    let alarms: Vec<String> = look.etcd.alarms.iter().map(alarm).collect();
+    let alarms = &look.etcd.alarms;
     let healthy = !sick && without_quorum.is_none() && alarms.is_empty();
     lines.push(if healthy { "cluster is healthy" } else { "cluster is unhealthy" }.to_owned());
-    results
-        .insert("alarms".to_owned(), if alarms.is_empty() { "none".to_owned() } else { alarms.join(", ") });
+    results.insert("alarms".to_owned(), in_words(alarms));
     results.insert("output".to_owned(), lines.join("\n"));
-    let failure = (!healthy).then(|| why(without_quorum, &alarms));
+    let failure = (!healthy).then(|| why(without_quorum, alarms));
     Ok(Report { results, failure })
 }
 
@@ -40,22 +41,11 @@ fn nobody(look: &Local) -> String {
     }
 }
 
-fn why(without_quorum: Option<&String>, alarms: &[String]) -> String {
+fn why(without_quorum: Option<&String>, alarms: &[Alarm]) -> String {
     match without_quorum {
         Some(cause) => format!("the cluster has no quorum: {cause}; bring its machines back"),
-        None if !alarms.is_empty() => format!("alarms are raised: {}", alarms.join(", ")),
+        None if !alarms.is_empty() => format!("alarms are raised: {}", in_words(alarms)),
         None => "a member is unhealthy; see the results".to_owned(),
-    }
-}
-
-fn alarm(alarm: &Alarm) -> String {
-    let kind = match alarm.kind {
-        AlarmKind::NoSpace => "NOSPACE",
-        AlarmKind::Corrupt => "CORRUPT",
-    };
-    match alarm.member {
-        Some(member) => format!("{kind} on member {member}"),
-        None => kind.to_owned(),
     }
 }
 
@@ -70,7 +60,7 @@ fn old_form(member: &Member, health: Option<&Health>) -> String {
 }
 
 async fn describe(member: &Member, health: Option<&Health>, look: &Local) -> Results {
-    let name = if member.is_started() { member.name.clone() } else { format!("unstarted-{}", member.id) };
+    let name = cluster::name(member);
     let mut results = Results::new();
     let mut put = |key: &str, value: String| {
         results.insert(format!("members.{name}.{key}"), value);

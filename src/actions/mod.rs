@@ -1,13 +1,23 @@
 //! One file per action. An action answers by results or by a failure that says what to do; its process ends with
 //! 0 either way, since Juju drops the message of one that does not.
 
+mod alarms;
+mod cluster;
+mod compact;
+mod debug;
+mod defrag;
 mod health;
+mod maintain;
 mod package_credentials;
+mod parameters;
+mod redact;
+mod snapshot;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
+use self::parameters::Parameters;
 use crate::juju::{Context, Tools};
 use crate::observe::{self, Local};
 
@@ -29,37 +39,18 @@ impl Report {
     }
 }
 
+/// Where files for an operator go: `juju scp` arrives there.
+const HOME: &str = "/home/ubuntu";
+
 /// Declared actions that this revision of the charm cannot do yet.
-const NOT_YET: [&str; 12] = [
-    "snapshot",
-    "restore",
-    "install",
-    "snap-upgrade",
-    "alarm-list",
-    "alarm-disarm",
-    "compact",
-    "defrag",
-    "debug",
-    "recover-quorum",
-    "maintain",
-    "cis-benchmark",
-];
+const NOT_YET: [&str; 5] = ["restore", "install", "snap-upgrade", "recover-quorum", "cis-benchmark"];
 
 /// Runs the action `name` and reports to Juju.
 ///
 /// # Errors
 /// Only when Juju itself cannot be told; every other failure is an answer.
 pub async fn run(name: &str, context: &Context, tools: &Tools) -> Result<()> {
-    let outcome = match name {
-        "health" => health::run(&look().await?).await,
-        "package-client-credentials" | "package-client-certificates" | "generate-client-certificates" => {
-            package_credentials::run(&context.unit, &look().await?)
-        }
-        _ if NOT_YET.contains(&name) => {
-            Err(anyhow::anyhow!("{name} is not available yet in this revision of the charm"))
-        }
-        _ => Err(anyhow::anyhow!("there is no action {name}")),
-    };
+    let outcome = perform(name, context, tools).await;
     let report = outcome
         .unwrap_or_else(|error| Report { results: Results::new(), failure: Some(format!("{error:#}")) });
     if !report.results.is_empty() {
@@ -69,6 +60,32 @@ pub async fn run(name: &str, context: &Context, tools: &Tools) -> Result<()> {
         tools.action_fail(&failure).await.context("cannot tell that the action failed")?;
     }
     Ok(())
+}
+
+async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report> {
+    let unit = &context.unit;
+    match name {
+        "health" => health::run(&look().await?).await,
+        "package-client-credentials" | "package-client-certificates" | "generate-client-certificates" => {
+            package_credentials::run(unit, &look().await?)
+        }
+        "snapshot" => snapshot::run(unit, &look().await?, &Parameters::read(tools).await?, tools).await,
+        "alarm-list" => alarms::list(&look().await?).await,
+        "alarm-disarm" => alarms::disarm(&look().await?).await,
+        "compact" => compact::run(unit, &look().await?, &Parameters::read(tools).await?).await,
+        "defrag" => defrag::run(unit, &look().await?, tools).await,
+        "maintain" => maintain::run(unit, &look().await?, tools).await,
+        "debug" => debug::run(context, &look().await).await,
+        _ if NOT_YET.contains(&name) => bail!("{name} is not available yet in this revision of the charm"),
+        _ => bail!("there is no action {name}"),
+    }
+}
+
+/// Shows a line to whoever waits for the action. It is a courtesy: where Juju has no such tool, the action goes on.
+async fn tell(tools: &Tools, line: &str) {
+    if let Err(error) = tools.action_log(line).await {
+        tracing::debug!(%error, line, "the action's progress was not shown");
+    }
 }
 
 async fn look() -> Result<Local> {

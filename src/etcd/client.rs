@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_client::{Certificate, ConnectOptions, Identity, MemberAddOptions, TlsOptions};
+use etcd_client::{Certificate, ConnectOptions, GetOptions, Identity, MemberAddOptions, TlsOptions};
 use tokio::sync::OnceCell;
 
 use super::Result;
@@ -218,6 +218,17 @@ impl Client {
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let answer = self.call("get", async |mut client| client.get(key, None).await).await?;
         Ok(answer.kvs().first().map(|pair| pair.value().to_vec()))
+    }
+
+    /// How many keys there were at `revision`, by this member's own data: it is answered without quorum.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`], [`Error::FutureRevision`]; see [`Error`] for the rest.
+    pub async fn count_keys(&self, revision: i64) -> Result<i64> {
+        let all = GetOptions::new().with_all_keys().with_count_only().with_serializable();
+        let options = all.with_revision(revision);
+        let answer = self.call("count", async |mut client| client.get("", Some(options)).await).await?;
+        Ok(answer.count())
     }
 
     /// Deletes one key. Yields whether it was there.

@@ -2,6 +2,11 @@
 //!
 //! It knows nothing of Juju nor of the charm. Every call is bounded in time: a server without quorum accepts
 //! connections and may answer nothing for ever.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a port offers its whole API; which part is in use is the callers' business"
+)]
 
 #[cfg(test)]
 mod against_etcd;
@@ -16,7 +21,7 @@ mod member;
 mod reach;
 mod snapshot;
 #[cfg(test)]
-mod test_server;
+pub(crate) mod test_server;
 mod version;
 
 pub use channel::{Channel, ChannelError, Risk, Track};
@@ -30,7 +35,7 @@ pub use lock::Lock;
 pub use maintenance::KvHash;
 pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
 pub use reach::reach;
-pub use snapshot::{SnapshotSummary, check_snapshot};
+pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot};
 pub use version::{Minor, Version, VersionError};
 
 /// The result of asking etcd.

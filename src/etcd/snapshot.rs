@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::Result;
 use super::client::Client;
 use super::error::Error;
+use super::member::MemberStatus;
 use super::version::Version;
 
 /// Bytes of the SHA-256 behind the database.
@@ -33,34 +34,98 @@ pub struct SnapshotSummary {
     pub version: Version,
 }
 
+/// A snapshot that a server has begun to send. Its size is known before its first byte is taken.
+pub struct SnapshotStream {
+    client: Client,
+    stream: etcd_client::SnapshotStreaming,
+    first: etcd_client::SnapshotResponse,
+    bytes: u64,
+    revision: i64,
+    version: Version,
+}
+
+impl std::fmt::Debug for SnapshotStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotStream")
+            .field("client", &self.client)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Client {
-    /// Streams this member's database into `sink`; `progress` is told the bytes so far after each part. It is this
-    /// member's own state, also without quorum: [`confirm_quorum`](Client::confirm_quorum) first for the cluster's.
-    /// Making the file durable is the caller's business. Memory use is constant.
+    /// Asks this member for its database. It is the member's own state, also without quorum:
+    /// [`confirm_quorum`](Client::confirm_quorum) first for the cluster's. The server keeps the state of this moment
+    /// for as long as the stream lives.
     ///
     /// # Errors
-    /// [`Error::BrokenSnapshot`] when stream and digest disagree, [`Error::SnapshotFile`] when `sink` fails,
-    /// [`Error::TimedOut`] when the server falls silent for 30 s; see [`Error`] for the rest.
+    /// [`Error::BrokenSnapshot`] when the server sends nothing; see [`Error`] for the rest.
+    pub async fn open_snapshot(&self) -> Result<SnapshotStream> {
+        let status = self.status().await?;
+        let mut stream = self.call("snapshot", async |mut client| client.snapshot().await).await?;
+        let first = self.call_within(SILENCE, "snapshot", async |_| stream.message().await).await?;
+        let first = first.ok_or_else(|| broken("the server sent nothing"))?;
+        // Every part says what remains of the database; the digest comes on top.
+        let bytes = first.blob().len() as u64 + first.remaining_bytes() + DIGEST as u64;
+        let MemberStatus { revision, version, .. } = status;
+        Ok(SnapshotStream { client: self.clone(), stream, first, bytes, revision, version })
+    }
+
+    /// [`open_snapshot`](Client::open_snapshot) and [`save`](SnapshotStream::save) in one.
+    ///
+    /// # Errors
+    /// As both.
     pub async fn snapshot(
         &self,
         sink: &mut impl Write,
+        progress: impl FnMut(u64),
+    ) -> Result<SnapshotSummary> {
+        self.open_snapshot().await?.save(sink, progress).await
+    }
+}
+
+impl SnapshotStream {
+    /// Bytes of the whole file, digest included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Streams the snapshot into `sink`, which never gets more than [`bytes`](SnapshotStream::bytes); `progress` is
+    /// told the bytes so far after each part. Making the file durable is the caller's business. Memory use is
+    /// constant.
+    ///
+    /// # Errors
+    /// [`Error::BrokenSnapshot`] when stream, digest and size disagree, [`Error::SnapshotFile`] when `sink` fails,
+    /// [`Error::TimedOut`] when the server falls silent for 30 s; see [`Error`] for the rest.
+    pub async fn save(
+        mut self,
+        sink: &mut impl Write,
         mut progress: impl FnMut(u64),
     ) -> Result<SnapshotSummary> {
-        let status = self.status().await?;
-        let mut stream = self.call("snapshot", async |mut client| client.snapshot().await).await?;
         let mut reader = Digester::default();
+        let mut part = Some(self.first);
         // To the end of the stream: the part before the digest may also announce that nothing remains.
-        loop {
-            let part = self.call_within(SILENCE, "snapshot", async |_| stream.message().await).await?;
-            let Some(part) = part else { break };
-            sink.write_all(part.blob()).map_err(Error::SnapshotFile)?;
-            reader.add(part.blob());
+        while let Some(now) = part {
+            if reader.bytes + now.blob().len() as u64 > self.bytes {
+                return Err(broken("it is longer than the server announced"));
+            }
+            sink.write_all(now.blob()).map_err(Error::SnapshotFile)?;
+            reader.add(now.blob());
             progress(reader.bytes);
+            let next = async |_| self.stream.message().await;
+            part = self.client.call_within(SILENCE, "snapshot", next).await?;
         }
         sink.flush().map_err(Error::SnapshotFile)?;
         let (bytes, sha256) = reader.finish()?;
-        Ok(SnapshotSummary { bytes, sha256, revision: status.revision, version: status.version })
+        if bytes != self.bytes {
+            return Err(broken("it is shorter than the server announced"));
+        }
+        Ok(SnapshotSummary { bytes, sha256, revision: self.revision, version: self.version })
     }
+}
+
+fn broken(why: &str) -> Error {
+    Error::BrokenSnapshot { why: why.to_owned() }
 }
 
 /// Checks a snapshot file against its own digest. Yields its size in bytes and the SHA-256 of the whole file. Memory
@@ -107,7 +172,6 @@ impl Digester {
     }
 
     fn finish(self) -> Result<(u64, String)> {
-        let broken = |why: &str| Error::BrokenSnapshot { why: why.to_owned() };
         if self.bytes <= DIGEST as u64 {
             return Err(broken("it is empty"));
         }

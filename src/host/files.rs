@@ -84,19 +84,28 @@ fn fill(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// It cannot be made, or something else has its name.
 pub fn make_dir(path: impl AsRef<Path>, mode: u32) -> Result<Written> {
     let path = path.as_ref();
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let made = match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => Written::Changed,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Written::Same,
-        Err(error) => return Err(error),
-    };
+    let made = make_missing_dir(path, mode)?;
     if fs::metadata(path)?.permissions().mode() & 0o7777 == mode {
         return Ok(made);
     }
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(Written::Changed)
+}
+
+/// The same, but one that is there stays as it is: it is somebody else's.
+///
+/// # Errors
+/// It cannot be made, or something else has its name.
+pub fn make_missing_dir(path: impl AsRef<Path>, mode: u32) -> Result<Written> {
+    let path = path.as_ref();
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => Ok(Written::Changed),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(Written::Same),
+        Err(error) => Err(error),
+    }
 }
 
 /// Renames a file or directory to `PATH.LABEL-20240229T123456Z` beside it and gives the new name. Nothing is ever
@@ -130,6 +139,16 @@ pub fn move_aside(path: impl AsRef<Path>, label: &str) -> Result<PathBuf> {
         }
     }
     Err(Error::new(ErrorKind::AlreadyExists, "cannot find a free name beside it"))
+}
+
+/// Gives a finished file its final name, which must be free, and makes the name durable.
+///
+/// # Errors
+/// `AlreadyExists` when something has that name; or it cannot be renamed.
+pub fn publish(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (directory, _) = parts(to.as_ref())?;
+    rename_to_free_name(from.as_ref(), to.as_ref())?;
+    sync_directory(directory)
 }
 
 fn rename_to_free_name(from: &Path, to: &Path) -> Result<()> {
@@ -167,6 +186,17 @@ pub fn free_bytes(path: impl AsRef<Path>) -> Result<u64> {
 pub fn give_to(user: &str, path: impl AsRef<Path>) -> Result<()> {
     match owner(user, &fs::read_to_string("/etc/passwd")?) {
         Some((user, group)) => std::os::unix::fs::lchown(path, Some(user), Some(group)),
+        None => Ok(()),
+    }
+}
+
+/// The same for a file that is open, so that nobody can put another one in its place meanwhile.
+///
+/// # Errors
+/// The list of users cannot be read, or this process may not.
+pub fn give_open_file_to(user: &str, file: &File) -> Result<()> {
+    match owner(user, &fs::read_to_string("/etc/passwd")?) {
+        Some((user, group)) => std::os::unix::fs::fchown(file, Some(user), Some(group)),
         None => Ok(()),
     }
 }
@@ -266,6 +296,8 @@ mod tests {
         assert_eq!(make_dir(&path, 0o700).unwrap(), Written::Changed);
         assert_eq!((mode(&path), mode(path.parent().unwrap()) & 0o700), (0o700, 0o700));
         assert_eq!(make_dir(&path, 0o700).unwrap(), Written::Same);
+        assert_eq!(make_missing_dir(&path, 0o755).unwrap(), Written::Same);
+        assert_eq!(mode(&path), 0o700);
         assert_eq!(make_dir(&path, 0o755).unwrap(), Written::Changed);
         assert_eq!(mode(&path), 0o755);
         fs::write(home.path().join("file"), "").unwrap();
@@ -288,6 +320,17 @@ mod tests {
         }
         assert_eq!(names.len(), 3);
         assert_eq!(move_aside(&path, "removed").unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_finished_file_never_takes_the_place_of_another() {
+        let home = tempfile::tempdir().unwrap();
+        let (partial, whole) = (home.path().join(".partial"), home.path().join("whole"));
+        fs::write(&partial, "one").unwrap();
+        publish(&partial, &whole).unwrap();
+        fs::write(&partial, "two").unwrap();
+        assert_eq!(publish(&partial, &whole).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!((fs::read(&whole).unwrap(), partial.exists()), (b"one".to_vec(), true));
     }
 
     #[test]

@@ -15,8 +15,8 @@ const UNITS: &str = "/etc/systemd/system";
 /// Properties to ask for.
 const PROPERTIES: &str =
     "LoadState,ActiveState,SubState,MainPID,NRestarts,ExecMainStatus,Result,UnitFileState";
-/// Longest piece of a service's log to hand on.
-const JOURNAL_BYTES: usize = 16 * 1024;
+/// Longest piece of a service's log to hand on, for each line asked for.
+const LINE_BYTES: usize = 800;
 
 /// Why systemd could not be asked or did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -203,7 +203,7 @@ impl Service {
         files::remove_if_exists(self.dropin_path(name))
     }
 
-    /// The last lines of its log, at most 16 KiB: for people, not for decisions.
+    /// The last lines of its log, at most 800 bytes for each on average: for people, not for decisions.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -212,7 +212,7 @@ impl Service {
         let args = ["-u", &self.unit, "-n", &count, "--no-pager", "-o", "cat"];
         let output = Run::new("journalctl").args(args).output().await;
         let text = output.map_err(|source| self.failed("read the log of", source))?.text();
-        Ok(text[text.ceil_char_boundary(text.len().saturating_sub(JOURNAL_BYTES))..].to_owned())
+        Ok(text[text.ceil_char_boundary(text.len().saturating_sub(lines * LINE_BYTES))..].to_owned())
     }
 
     async fn tell(&self, verb: &str, flags: &[&str]) -> Result<(), ServiceError> {

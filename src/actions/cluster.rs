@@ -1,0 +1,236 @@
+//! The cluster as actions reach it: through a voter that has just proved its quorum. Maintenance holds a lock in etcd,
+//! so that it happens in one place at a time.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::etcd::{self, Client, Credentials, Lock, Member, MemberStatus};
+use crate::juju::UnitName;
+use crate::observe::{self, Local};
+use crate::world::{Door, Roster};
+
+/// Held by whoever does maintenance.
+const LOCK: &str = "etcd-charm/maintenance";
+/// A run that dies keeps others out no longer than this.
+const LOCK_TTL_S: i64 = 60;
+
+/// What an operator is told to do when the members do not all work.
+pub(super) const LOOK_FIRST: &str = "run the health action, and this one again when all members are healthy";
+
+/// A cluster with a quorum.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// A voter that has caught up: this unit's own if possible.
+    pub client: Client,
+    credentials: Credentials,
+}
+
+/// A member and what it says of itself, or why it says nothing.
+pub(super) type Surveyed = (Member, Result<MemberStatus, String>);
+
+impl Cluster {
+    /// Looks for a voter that confirms a quorum. That also proves that it has caught up.
+    ///
+    /// # Errors
+    /// There is none: the message says what to do.
+    pub async fn reach(look: &Local) -> Result<Cluster> {
+        let credentials = look.host.credentials.as_ref().map(Credentials::from).context(
+            "this unit has no certificates yet; relate etcd to a certificate authority and wait until it is active",
+        )?;
+        let own = observe::own_endpoints(&look.host);
+        if votes(&look.etcd.door)
+            && let Ok(client) = etcd::reach(&own, &credentials).await
+        {
+            return Ok(Cluster { client, credentials });
+        }
+        let others: Vec<String> = known(&look.etcd.roster)
+            .iter()
+            .filter(|m| !m.learner)
+            .flat_map(|m| m.client_urls.clone())
+            .collect();
+        let client = etcd::reach(&others, &credentials).await.map_err(|error| {
+            anyhow!("the cluster has no quorum: {error}; run the health action and bring its machines back")
+        })?;
+        Ok(Cluster { client, credentials })
+    }
+
+    /// A cluster by one client URL.
+    #[cfg(test)]
+    pub fn at(client: Client, credentials: Credentials) -> Cluster {
+        Cluster { client, credentials }
+    }
+
+    /// A client for one member.
+    ///
+    /// # Errors
+    /// The member has no client URL.
+    pub fn client_of(&self, member: &Member) -> Result<Client> {
+        let url = member.client_urls.first();
+        let url =
+            url.with_context(|| format!("member {} has no client URL: it has not started", member.id))?;
+        Ok(Client::connect(url, &self.credentials)?)
+    }
+
+    /// All members, confirmed by a quorum, each asked directly.
+    ///
+    /// # Errors
+    /// There is no quorum any more.
+    pub async fn survey(&self) -> Result<Vec<Surveyed>> {
+        self.client.confirm_quorum().await.context("cannot confirm a quorum")?;
+        let members = self.client.members().await.context("cannot list the members")?;
+        let asked = members.into_iter().map(|member| async {
+            let status = match self.client_of(&member) {
+                Ok(client) => client.status().await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            (member, status)
+        });
+        Ok(futures_util::future::join_all(asked).await)
+    }
+
+    /// Begins maintenance, for `unit`.
+    ///
+    /// # Errors
+    /// Another unit is at it.
+    pub async fn exclusively(&self, unit: &UnitName) -> Result<Exclusive> {
+        let holder = unit.to_string();
+        match self.client.try_lock(LOCK, &holder, LOCK_TTL_S).await {
+            Ok(Some(lock)) => Ok(Exclusive { lock: Some(lock), holder }),
+            Ok(None) => {
+                let other = self.client.lock_holder(LOCK).await.ok().flatten();
+                let other = other.unwrap_or_else(|| "another unit".to_owned());
+                bail!("{other} does maintenance on this cluster now; try again when it has finished")
+            }
+            // A full database grants no lease, and it is what maintenance is there to cure. Without the lock two
+            // runs could meet, which costs time but no data: the cluster refuses writes already, compacting twice
+            // is refused by etcd, and a member that is defragmented twice is so one after the other.
+            Err(etcd::Error::NoSpace) => Ok(Exclusive { lock: None, holder }),
+            Err(error) => Err(error).context("cannot take the lock for maintenance"),
+        }
+    }
+}
+
+/// Maintenance that is going on.
+#[derive(Debug)]
+pub(super) struct Exclusive {
+    lock: Option<Lock>,
+    holder: String,
+}
+
+impl Exclusive {
+    /// Asked before each step: a lock whose lease was lost meanwhile protects nothing.
+    ///
+    /// # Errors
+    /// It is lost.
+    pub async fn check(&self, cluster: &Cluster) -> Result<()> {
+        if self.lock.is_none() {
+            return Ok(());
+        }
+        let holder =
+            cluster.client.lock_holder(LOCK).await.context("cannot check the lock for maintenance")?;
+        if holder.as_ref() != Some(&self.holder) {
+            bail!("the lock for maintenance was lost meanwhile; run it again");
+        }
+        Ok(())
+    }
+
+    /// Ends it.
+    pub async fn release(self) {
+        if let Some(lock) = self.lock
+            && let Err(error) = lock.unlock().await
+        {
+            tracing::warn!(%error, "the lock for maintenance was not given back; it ends by itself in {LOCK_TTL_S} s");
+        }
+    }
+}
+
+/// Why the cluster is not in a state in which one member may be kept busy.
+pub(super) fn why_not_busy(surveyed: &[Surveyed]) -> Option<String> {
+    surveyed.iter().find_map(|(member, status)| {
+        let name = name(member);
+        match status {
+            _ if member.learner || !member.is_started() => Some(format!("{name} is still being added")),
+            Err(why) => Some(format!("{name} does not answer: {why}")),
+            Ok(status) if status.raft_leader.is_none() => Some(format!("{name} sees no raft leader")),
+            Ok(_) => None,
+        }
+    })
+}
+
+/// Time for something that takes the longer the larger the database is: 1 min and 1 s for every 4 MiB, which even a
+/// slow disk manages.
+pub(super) fn patience(db_size_bytes: i64) -> Duration {
+    Duration::from_secs(60 + u64::try_from(db_size_bytes).unwrap_or(0) / (4 << 20))
+}
+
+/// What people know a member by.
+pub(super) fn name(member: &Member) -> String {
+    if member.is_started() { member.name.clone() } else { format!("unstarted-{}", member.id) }
+}
+
+fn votes(door: &Door) -> bool {
+    matches!(door, Door::Open(status) if !status.learner)
+}
+
+fn known(roster: &Roster) -> &[Member] {
+    match roster {
+        Roster::Confirmed(members) => members,
+        Roster::Unconfirmed { remembered, .. } => remembered,
+        Roster::NobodyToAsk => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::{ClusterId, MemberId};
+
+    fn surveyed(name: &str, learner: bool, raft_leader: Option<u64>) -> Surveyed {
+        let member = Member {
+            id: MemberId(1),
+            name: name.to_owned(),
+            peer_urls: vec![],
+            client_urls: vec![],
+            learner,
+        };
+        let status = MemberStatus {
+            member: MemberId(1),
+            cluster: ClusterId(1),
+            version: "3.5.16".parse().unwrap(),
+            db_size_bytes: 0,
+            db_in_use_bytes: 0,
+            raft_leader: raft_leader.map(MemberId),
+            raft_index: 1,
+            raft_applied_index: 1,
+            raft_term: 1,
+            learner,
+            errors: vec![],
+            revision: 1,
+        };
+        (member, Ok(status))
+    }
+
+    #[test]
+    fn nobody_is_kept_busy_unless_all_others_work() {
+        let well = || surveyed("etcd0", false, Some(1));
+        assert_eq!(why_not_busy(&[well(), well()]), None);
+        let mute = (well().0, Err("cannot reach it".to_owned()));
+        let cases = [
+            (surveyed("etcd1", true, Some(1)), "etcd1 is still being added"),
+            (surveyed("", false, Some(1)), "unstarted-1 is still being added"),
+            (surveyed("etcd1", false, None), "etcd1 sees no raft leader"),
+            (mute, "etcd0 does not answer: cannot reach it"),
+        ];
+        for (sick, why) in cases {
+            assert_eq!(why_not_busy(&[well(), sick]).as_deref(), Some(why));
+        }
+    }
+
+    #[test]
+    fn patience_grows_with_the_database() {
+        assert_eq!(patience(0), Duration::from_secs(60));
+        assert_eq!(patience(-1), Duration::from_secs(60));
+        assert_eq!(patience(8 << 30), Duration::from_secs(60 + 2048));
+    }
+}
