@@ -3,6 +3,7 @@
 
 mod charms;
 mod configuration;
+pub mod daemon;
 mod enter;
 mod help;
 mod lab;

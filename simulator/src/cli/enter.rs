@@ -70,11 +70,10 @@ impl Exec {
             [script] => script.clone(),
             words => words::shell_quoted(words),
         };
-        let command = vec!["/bin/bash".to_owned(), "-c".to_owned(), script];
         let timeout_ms = words::milliseconds(self.wait);
         let mut results = Map::new();
         for unit in &units {
-            let request = Request::Exec { unit: unit.clone(), command: command.clone(), timeout_ms };
+            let request = Request::Exec { unit: unit.clone(), command: vec![script.clone()], timeout_ms };
             results.insert(unit.clone(), model.ask(request).await?);
         }
         print(&results, self.format)
@@ -93,9 +92,12 @@ fn print(results: &Map<String, Value>, format: Format) -> Result<u8> {
     Ok(worst(results))
 }
 
-/// The largest exit status.
+/// The largest exit status; a signal (told as a negative number) counts from 128, as in a shell.
 fn worst(results: &Map<String, Value>) -> u8 {
-    let code = |result: &Value| result.get("return-code").and_then(Value::as_i64).unwrap_or(0);
+    let code = |result: &Value| match result.get("return-code").and_then(Value::as_i64).unwrap_or(0) {
+        signal if signal < 0 => 128 - signal,
+        code => code,
+    };
     let worst = results.values().map(code).max().unwrap_or(0);
     u8::try_from(worst.clamp(0, 255)).unwrap_or(1)
 }
@@ -317,5 +319,7 @@ mod tests {
         let results =
             json!({"a/0": {"return-code": 0}, "a/1": {"return-code": 3}, "a/2": {"return-code": 1}});
         assert_eq!(worst(results.as_object().unwrap()), 3);
+        let killed = json!({"a/0": {"return-code": -9}});
+        assert_eq!(worst(killed.as_object().unwrap()), 137);
     }
 }

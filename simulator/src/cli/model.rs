@@ -152,7 +152,8 @@ impl Model {
         self.ask_with(request, |_| Ok(())).await
     }
 
-    /// Asks the controller, hands each log line to `each`, and waits for the answer.
+    /// Asks the controller, hands each log line to `each`, and waits for the answer. A request that changes nothing, or
+    /// may be done twice, is made once more when the controller dies before it answers anything.
     ///
     /// # Errors
     /// What the controller answered, that it cannot be reached, or what `each` returned.
@@ -163,19 +164,45 @@ impl Model {
     ) -> Result<Value> {
         require_root()?;
         self.version()?;
-        let mut stream = BufReader::new(self.connect().await?);
+        let may_repeat = is_repeatable(&request);
         let mut line = serde_json::to_string(&request)?;
         line.push('\n');
-        stream.get_mut().write_all(line.as_bytes()).await.context("cannot write to the controller")?;
+        match self.converse(&line, &mut each).await? {
+            Some(value) => Ok(value),
+            None if may_repeat && !self.exists() => Ok(Value::Null),
+            None if may_repeat => self.converse(&line, &mut each).await?.with_context(|| self.hung_up()),
+            None => bail!("{}", self.hung_up()),
+        }
+    }
+
+    fn hung_up(&self) -> String {
+        format!("cannot read the answer: the controller of model {:?} ended meanwhile", self.name)
+    }
+
+    /// One connection. `None`: the controller was gone before it answered.
+    async fn converse(
+        &self,
+        request: &str,
+        each: &mut impl FnMut(LogLine) -> Result<()>,
+    ) -> Result<Option<Value>> {
+        let mut stream = BufReader::new(self.connect().await?);
+        if let Err(error) = stream.get_mut().write_all(request.as_bytes()).await {
+            return gone(error).context("cannot write to the controller");
+        }
+        let mut line = String::new();
+        let mut has_answered = false;
         loop {
             line.clear();
-            let length = stream.read_line(&mut line).await.context("cannot read from the controller")?;
-            if length == 0 {
-                bail!("connection to the controller of model {:?} is closed", self.name);
+            match stream.read_line(&mut line).await {
+                Ok(0) if !has_answered => return Ok(None),
+                Ok(0) => bail!("{}", self.hung_up()),
+                Ok(_) => has_answered = true,
+                Err(error) if !has_answered => return gone(error).context("cannot read from the controller"),
+                Err(error) => return Err(error).context("cannot read from the controller"),
             }
             match serde_json::from_str(&line).context("cannot understand the controller")? {
                 Reply::Log(log) => each(log)?,
-                Reply::Done(value) => return Ok(value),
+                Reply::Done(value) => return Ok(Some(value)),
                 Reply::Failed(text) => return Err(anyhow!(text)),
             }
         }
@@ -290,6 +317,32 @@ impl Model {
             },
             ToOwned::to_owned,
         )
+    }
+}
+
+/// Whether a request may be made again when nobody knows if it was carried out.
+fn is_repeatable(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Status
+            | Request::ShowUnit { .. }
+            | Request::ConfigGet { .. }
+            | Request::Actions { .. }
+            | Request::Resources { .. }
+            | Request::Operations { .. }
+            | Request::ShowTask { .. }
+            | Request::WaitTask { .. }
+            | Request::Machine { .. }
+            | Request::Wait(_)
+            | Request::Destroy
+    )
+}
+
+/// A connection that a dying process took with it is no failure of its own.
+fn gone(error: io::Error) -> io::Result<Option<Value>> {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ok(None),
+        _ => Err(error),
     }
 }
 
