@@ -95,8 +95,17 @@ async fn run_to_end(
     let changes = engine.store.watch();
     let Some(machine) = engine.machine_of(&unit).await? else { return Ok(()) };
     let now = Instant::now();
-    let mut agent =
-        Agent { engine, unit, runtime, machine, requests, changes, retry_at: None, update_status_at: now, member_bags: BTreeMap::new() };
+    let mut agent = Agent {
+        engine,
+        unit,
+        runtime,
+        machine,
+        requests,
+        changes,
+        retry_at: None,
+        update_status_at: now,
+        member_bags: BTreeMap::new(),
+    };
     agent.plan_update_status();
     agent.prepare().await?;
     let server = server::listen(Arc::clone(&agent.engine), Arc::clone(&agent.runtime), &agent.directory())?;
@@ -112,7 +121,12 @@ impl Agent {
             self.changes.borrow_and_update();
             let Some(is_up) = self.engine.store.read(|model| {
                 let unit = model.units.get(&self.unit)?;
-                Some(model.machines.get(&unit.machine).is_some_and(|machine| machine.state == MachineState::Started))
+                Some(
+                    model
+                        .machines
+                        .get(&unit.machine)
+                        .is_some_and(|machine| machine.state == MachineState::Started),
+                )
             }) else {
                 return Ok(());
             };
@@ -128,9 +142,10 @@ impl Agent {
                 continue;
             }
             let due = self.due();
-            let next = self.engine.store.read(|model| {
-                model.units.get(&self.unit).and_then(|unit| resolver::next(model, unit, due))
-            });
+            let next = self
+                .engine
+                .store
+                .read(|model| model.units.get(&self.unit).and_then(|unit| resolver::next(model, unit, due)));
             match next {
                 Some(Operation::Finish) => return self.finish().await,
                 Some(operation) => self.perform(operation).await,
@@ -145,13 +160,17 @@ impl Agent {
     fn due(&self) -> Due {
         let now = Instant::now();
         let retries = self.engine.store.read(|model| model.is_enabled("automatically-retry-hooks"));
-        Due { retry: retries && self.retry_at.is_some_and(|at| at <= now), update_status: self.update_status_at <= now }
+        Due {
+            retry: retries && self.retry_at.is_some_and(|at| at <= now),
+            update_status: self.update_status_at <= now,
+        }
     }
 
     /// Waits for a change of the model, a request, or the next thing that time makes due.
     async fn wait(&mut self) {
         let retries = self.engine.store.read(|model| {
-            let is_failed = model.units.get(&self.unit).is_some_and(|unit| unit.agent.failed_hook().is_some());
+            let is_failed =
+                model.units.get(&self.unit).is_some_and(|unit| unit.agent.failed_hook().is_some());
             is_failed && model.is_enabled("automatically-retry-hooks")
         });
         let now = Instant::now();
@@ -178,14 +197,21 @@ impl Agent {
             AgentRequest::UpdateStatus(reply) => {
                 let can_run = self.engine.store.read(|model| {
                     model.units.get(&self.unit).is_some_and(|unit| {
-                        let is_up = model.machines.get(&unit.machine).is_some_and(|m| m.state == MachineState::Started);
-                        is_up && unit.agent.started && unit.agent.pending.is_none() && unit.life == Life::Alive
+                        let is_up = model
+                            .machines
+                            .get(&unit.machine)
+                            .is_some_and(|m| m.state == MachineState::Started);
+                        is_up
+                            && unit.agent.started
+                            && unit.agent.pending.is_none()
+                            && unit.life == Life::Alive
                     })
                 });
                 let outcome = if can_run {
                     self.run_hook(Hook::plain(HookKind::UpdateStatus)).await
                 } else {
-                    Err("cannot run update-status: the unit is not started, or a hook failed or waits".to_owned())
+                    Err("cannot run update-status: the unit is not started, or a hook failed or waits"
+                        .to_owned())
                 };
                 // Who asked may have gone away.
                 let _ = reply.send(outcome);
@@ -235,8 +261,11 @@ impl Agent {
 
     /// Sets the time of the next update-status: the interval of the model, up to a fifth longer or shorter.
     fn plan_update_status(&mut self) {
-        let interval =
-            self.engine.store.read(|model| model.duration_setting("update-status-hook-interval")).unwrap_or(UPDATE_STATUS_MS);
+        let interval = self
+            .engine
+            .store
+            .read(|model| model.duration_setting("update-status-hook-interval"))
+            .unwrap_or(UPDATE_STATUS_MS);
         self.update_status_at = Instant::now() + Duration::from_millis(with_jitter(interval));
     }
 

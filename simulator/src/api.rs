@@ -14,65 +14,151 @@ pub enum Request {
     /// Add an application; `Done` carries `{"application": NAME, "units": [..], "messages": [..]}`.
     Deploy(Deploy),
     /// Relate two endpoints, each `application` or `application:endpoint`.
-    Integrate { left: String, right: String },
+    Integrate {
+        left: String,
+        right: String,
+    },
     /// Take a relation away, named like in `Integrate`.
-    RemoveRelation { left: String, right: String },
+    RemoveRelation {
+        left: String,
+        right: String,
+    },
     /// Add `units` units; `storage` holds `name=spec` directives, `attach` existing storage ids.
-    AddUnit { application: String, units: u32, storage: BTreeMap<String, String>, attach: Vec<String> },
+    AddUnit {
+        application: String,
+        units: u32,
+        storage: BTreeMap<String, String>,
+        attach: Vec<String>,
+    },
     /// Remove units. `force`: the unit need not take part, its machine is taken away at once.
-    RemoveUnit { units: Vec<String>, force: bool, destroy_storage: bool },
+    RemoveUnit {
+        units: Vec<String>,
+        force: bool,
+        destroy_storage: bool,
+    },
     /// Remove a whole application.
-    RemoveApplication { application: String, force: bool, destroy_storage: bool },
+    RemoveApplication {
+        application: String,
+        force: bool,
+        destroy_storage: bool,
+    },
     /// Read options (`Done` carries Juju's `config` structure), or one of them.
-    ConfigGet { application: String, option: Option<String> },
+    ConfigGet {
+        application: String,
+        option: Option<String>,
+    },
     /// Set options from text (parsed by the option's declared type) and set others back to their default.
-    ConfigSet { application: String, set: BTreeMap<String, String>, reset: Vec<String> },
+    ConfigSet {
+        application: String,
+        set: BTreeMap<String, String>,
+        reset: Vec<String>,
+    },
     /// Queue an action on each unit (`application/leader` allowed); `Done` carries
     /// `{"operation": ID, "tasks": {unit: id}}`, the units by their real names.
-    Run { units: Vec<String>, action: String, parameters: serde_json::Map<String, serde_json::Value> },
+    Run {
+        units: Vec<String>,
+        action: String,
+        parameters: serde_json::Map<String, serde_json::Value>,
+    },
     /// Follow a task until it has ended: `Log` lines (from action-log), then `Done` with the [`Task`].
     /// `Failed` after `timeout_ms` without an end.
-    WaitTask { id: String, timeout_ms: u64 },
+    WaitTask {
+        id: String,
+        timeout_ms: u64,
+    },
     /// The [`Task`] as it is now.
-    ShowTask { id: String },
+    ShowTask {
+        id: String,
+    },
     /// Operations, oldest first, or the one with this id; `Done` carries
     /// `[{"id": ID, "action": NAME, "tasks": [Task, ..]}, ..]`.
-    Operations { id: Option<String> },
+    Operations {
+        id: Option<String>,
+    },
     /// Ask that a task be cancelled.
-    CancelTask { id: String },
+    CancelTask {
+        id: String,
+    },
     /// The declared actions of an application, with their parameter schemas.
-    Actions { application: String },
+    Actions {
+        application: String,
+    },
     /// Everything that `status` shows; `Done` carries a [`crate::status::Status`].
     Status,
     /// Juju's `show-unit --format json`: databags, addresses, ports, leadership.
-    ShowUnit { unit: String },
-    /// Run a program in a hook context of the unit (`juju exec`); `Done` carries `{"stdout","stderr","return-code"}`.
-    Exec { unit: String, command: Vec<String>, timeout_ms: u64 },
+    ShowUnit {
+        unit: String,
+    },
+    /// Run a command line, its words joined by blanks and read by bash, in a hook context of the unit (`juju exec`); `Done` carries `{"stdout","stderr","return-code"}`.
+    Exec {
+        unit: String,
+        command: Vec<String>,
+        timeout_ms: u64,
+    },
     /// Where the command line finds the machine of a unit: `Done` carries `{"machine": ID, "init-pid": PID}`
     /// (it then enters by itself, so that terminals work).
-    Machine { unit: String },
+    Machine {
+        unit: String,
+    },
     /// Upload a resource from a file of this host.
-    AttachResource { application: String, resource: String, file: PathBuf },
+    AttachResource {
+        application: String,
+        resource: String,
+        file: PathBuf,
+    },
     /// The resources of an application: `Done` carries
     /// `[{"name", "type", "filename", "description", "revision" (absent without an upload), "size", "fingerprint"}, ..]`.
-    Resources { application: String },
+    Resources {
+        application: String,
+    },
     /// `juju expose` and `juju unexpose`.
-    Expose { application: String, exposed: bool },
+    Expose {
+        application: String,
+        exposed: bool,
+    },
     /// `juju trust` (or, with `trusted` false, its removal).
-    Trust { application: String, trusted: bool },
+    Trust {
+        application: String,
+        trusted: bool,
+    },
     /// Replace the charm of an application (and upload resources with it).
-    Refresh { application: String, charm: PathBuf, resources: BTreeMap<String, PathBuf>, force_units: bool },
+    Refresh {
+        application: String,
+        charm: PathBuf,
+        resources: BTreeMap<String, PathBuf>,
+        force_units: bool,
+    },
     /// Add storage to a running unit (`name=spec`), or attach/detach an existing instance.
-    AddStorage { unit: String, name: String, spec: String },
-    AttachStorage { unit: String, storage: String },
-    DetachStorage { storage: String },
+    AddStorage {
+        unit: String,
+        name: String,
+        spec: String,
+    },
+    AttachStorage {
+        unit: String,
+        storage: String,
+    },
+    DetachStorage {
+        storage: String,
+    },
     /// Retry, or with `no_retry` mark as done, the failed hook of a unit.
-    Resolved { unit: String, no_retry: bool },
+    Resolved {
+        unit: String,
+        no_retry: bool,
+    },
     /// Set model options (`update-status-hook-interval`, `automatically-retry-hooks`, `juju-http-proxy`…) and set others
     /// back; `Done` carries all of them as `{name: value}`, also when nothing is set.
-    ModelConfig { set: BTreeMap<String, String>, reset: Vec<String> },
+    ModelConfig {
+        set: BTreeMap<String, String>,
+        reset: Vec<String>,
+    },
     /// Log lines as `Log` replies; with `follow` until the connection closes, otherwise those there are now.
-    DebugLog { follow: bool, include: Vec<String>, lines: Option<usize>, level: Option<String> },
+    DebugLog {
+        follow: bool,
+        include: Vec<String>,
+        lines: Option<usize>,
+        level: Option<String>,
+    },
     /// Wait until a predicate over the model holds (`idle`, or `status` words); `Failed` says what was missing.
     Wait(Wait),
     /// Faults and shortcuts that only tests and demonstrations use.
@@ -129,30 +215,61 @@ pub struct Wait {
 #[allow(missing_docs, reason = "fields are named after the words of the command line")]
 pub enum Lab {
     /// Cut the unit's machine off the network of the model, or plug it in again.
-    Cut { unit: String },
-    Heal { unit: String },
+    Cut {
+        unit: String,
+    },
+    Heal {
+        unit: String,
+    },
     /// End the machine of the unit as a power cut does; it stays down.
-    KillMachine { unit: String },
+    KillMachine {
+        unit: String,
+    },
     /// Power a killed machine on again.
-    StartMachine { unit: String },
+    StartMachine {
+        unit: String,
+    },
     /// Restart the machine (its disk is kept); the agent then runs `start`, as after a real reboot.
-    Reboot { unit: String },
+    Reboot {
+        unit: String,
+    },
     /// Give the machine another address.
-    SetAddress { unit: String, address: String },
+    SetAddress {
+        unit: String,
+        address: String,
+    },
     /// SIGKILL the process of the unit's next hook (named `hook`, or any; `actions/NAME` for an action) when it makes its `call`-th
     /// hook tool call (1-based; `when` = before the tool has effect or after). The hook then counts as failed.
-    KillHook { unit: String, hook: Option<String>, call: u32, after: bool },
+    KillHook {
+        unit: String,
+        hook: Option<String>,
+        call: u32,
+        after: bool,
+    },
     /// SIGKILL the process of the hook or action that runs now. `Failed` when there is none.
-    KillRunning { unit: String },
+    KillRunning {
+        unit: String,
+    },
     /// Fire update-status on the unit (or all units of an application) now and wait for its end.
-    UpdateStatus { subject: String },
+    UpdateStatus {
+        subject: String,
+    },
     /// Move Juju leadership to this unit.
-    Leader { unit: String },
+    Leader {
+        unit: String,
+    },
     /// Let the clock that leases and status ages are measured with run ahead.
-    AdvanceClock { seconds: u64 },
+    AdvanceClock {
+        seconds: u64,
+    },
     /// Fill the disk of the machine but for `free_kib`, or free it again.
-    FillDisk { unit: String, free_kib: u64 },
-    FreeDisk { unit: String },
+    FillDisk {
+        unit: String,
+        free_kib: u64,
+    },
+    FreeDisk {
+        unit: String,
+    },
 }
 
 /// One line of an answer.

@@ -67,12 +67,14 @@ pub fn model_directory(home: &Path, model: &str) -> PathBuf {
 pub async fn serve(home: &Path, name: &str, options: Options) -> Result<()> {
     let directory = model_directory(home, name);
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let lock = fs::File::create(directory.join("controller.lock")).context("cannot make the controller's lock")?;
+    let lock =
+        fs::File::create(directory.join("controller.lock")).context("cannot make the controller's lock")?;
     let Ok(_lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else {
         bail!("cannot serve model {name:?}: another controller does");
     };
     let state = directory.join("state.json");
-    let model = Store::load(&state)?.unwrap_or_else(|| Model::new(name, options.juju_version, options.network));
+    let model =
+        Store::load(&state)?.unwrap_or_else(|| Model::new(name, options.juju_version, options.network));
     let store = Store::new(model, state)?;
     let log = Log::open(directory.join("log.jsonl"))?;
     let engine = Arc::new(Engine::new(store, log, directory.clone(), options.tool_program, options.machines));
@@ -98,7 +100,10 @@ pub async fn serve(home: &Path, name: &str, options: Options) -> Result<()> {
     let text = outcome.as_ref().map_err(|error| format!("{error:#}")).copied();
     // The asker may have gone away; the model is gone all the same.
     let _ = reply.send(text);
-    let _ = tokio::time::timeout(Duration::from_secs(1), async { while connections.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
     outcome
 }
 

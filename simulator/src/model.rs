@@ -20,8 +20,8 @@ mod store;
 mod version;
 
 pub use entity::{
-    Application, CharmRecord, Declared, Life, MachineRecord, MachineState, PortRange, Resolution, Resource, StatusEntry, TaskRecord,
-    Unit, unit_tag,
+    Application, CharmRecord, Declared, Life, MachineRecord, MachineState, PortRange, Resolution, Resource,
+    StatusEntry, TaskRecord, Unit, unit_tag,
 };
 pub use integrate::{EndpointName, IntegrateError};
 pub use leadership::Lease;

@@ -76,7 +76,11 @@ pub struct Call<'a> {
 
 impl std::fmt::Debug for Call<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Call").field("unit", &self.context.unit).field("parsed", &self.parsed).finish()
+        formatter
+            .debug_struct("Call")
+            .field("unit", &self.context.unit)
+            .field("parsed", &self.parsed)
+            .finish()
     }
 }
 
@@ -181,7 +185,8 @@ fn wanted_format(tool: &table::Tool, parsed: &Parsed) -> Result<Format, ToolErro
     let Some(name) = parsed.value("format") else {
         return Ok(if has_smart { Format::Smart } else { Format::Yaml });
     };
-    Format::from_name(name, has_smart).ok_or_else(|| parsed.invalid("format", &format!("unknown format {name:?}")))
+    Format::from_name(name, has_smart)
+        .ok_or_else(|| parsed.invalid("format", &format!("unknown format {name:?}")))
 }
 
 /// The reply to a call that failed, or that needs more first.

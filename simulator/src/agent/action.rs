@@ -22,7 +22,8 @@ struct Verdict {
 impl Agent {
     pub(super) async fn run_action(&mut self, task: u64) {
         let Some((name, parameters)) = self.start_task(task) else { return };
-        let machine = self.engine.store.read(|model| model.units.get(&self.unit).map(|unit| unit.machine.clone()));
+        let machine =
+            self.engine.store.read(|model| model.units.get(&self.unit).map(|unit| unit.machine.clone()));
         let lock = self.engine.machine_lock(&machine.unwrap_or_default());
         let held = lock.lock().await;
         let dispatch_path = format!("actions/{name}");
@@ -31,8 +32,13 @@ impl Agent {
             Program::Missing => failed(format!("action not implemented on unit {:?}", self.unit)),
             Program::Unusable(why) => failed(why),
             Program::At(program) => {
-                let action =
-                    ActionContext { task, name: name.clone(), parameters, results: Map::new(), failure: None };
+                let action = ActionContext {
+                    task,
+                    name: name.clone(),
+                    parameters,
+                    results: Map::new(),
+                    failure: None,
+                };
                 let context = self.engine.store.read(|model| Context::new(model, &self.unit, &name));
                 let context = Context { action: Some(action), ..context };
                 let ended = self.execute(context, &program, &[], Some(&dispatch_path)).await;
@@ -51,7 +57,8 @@ impl Agent {
             record.task.started = format_time(now);
             let started = (record.task.action.clone(), record.parameters.clone());
             if let Some(unit) = model.units.get_mut(&self.unit) {
-                unit.agent_status = StatusEntry::new("executing", &format!("running action {}", started.0), now);
+                unit.agent_status =
+                    StatusEntry::new("executing", &format!("running action {}", started.0), now);
             }
             Some(started)
         })
@@ -60,7 +67,8 @@ impl Agent {
     fn judge_action(&self, task: u64, ended: Ended) -> Verdict {
         let version = self.engine.store.read(|model| model.version);
         let action = ended.context.action.clone();
-        let (mut results, failure) = action.map(|action| (action.results, action.failure)).unwrap_or_default();
+        let (mut results, failure) =
+            action.map(|action| (action.results, action.failure)).unwrap_or_default();
         let code = match ended.ending {
             Ending::Code(code) => code,
             Ending::Signal(_) | Ending::NotStarted(_) => -1,
@@ -74,7 +82,8 @@ impl Agent {
             failure = Some(failure.unwrap_or_else(|| "committing requested changes failed".to_owned()));
         }
         add_output(&mut results, version, code, &ended.stdout, &stderr);
-        let is_cancelled = self.engine.store.read(|model| model.tasks.get(&task).is_some_and(|record| record.cancelling));
+        let is_cancelled =
+            self.engine.store.read(|model| model.tasks.get(&task).is_some_and(|record| record.cancelling));
         let (status, message) = match (&ended.ending, failure) {
             _ if is_cancelled => ("aborted", "action aborted".to_owned()),
             (Ending::Code(0), None) => ("completed", String::new()),
@@ -104,7 +113,13 @@ impl Agent {
 }
 
 /// Adds what the process itself yields, under the keys of the imitated Juju.
-fn add_output(results: &mut Map<String, Value>, version: JujuVersion, code: i32, stdout: &[u8], stderr: &[u8]) {
+fn add_output(
+    results: &mut Map<String, Value>,
+    version: JujuVersion,
+    code: i32,
+    stdout: &[u8],
+    stderr: &[u8],
+) {
     if version.has_lowercase_results() {
         results.insert("return-code".to_owned(), json!(code));
         add_text(results, "stdout", "stdout-encoding", stdout);

@@ -37,7 +37,8 @@ pub fn flush(model: &mut Model, context: &Context) -> Result<(), String> {
     flush_state(model, context)?;
     for change in &context.ports {
         let Some(record) = model.units.get_mut(unit) else { continue };
-        let endpoints = if change.endpoints.is_empty() { vec![String::new()] } else { change.endpoints.clone() };
+        let endpoints =
+            if change.endpoints.is_empty() { vec![String::new()] } else { change.endpoints.clone() };
         for endpoint in endpoints {
             if change.open {
                 record.ports.entry(endpoint).or_default().insert(change.range.clone());
@@ -228,7 +229,8 @@ pub fn settle(model: &mut Model, unit: &str) -> bool {
         (record.life == Life::Alive, record.application.clone(), record.agent.pending.is_none());
     let known = record.agent.relations.clone();
     for (id, state) in &known {
-        let is_over = model.relations.get(id).is_none_or(|relation| relation.life == Life::Dying && !state.is_created);
+        let is_over =
+            model.relations.get(id).is_none_or(|relation| relation.life == Life::Dying && !state.is_created);
         if is_over && is_free {
             if let Some(record) = model.units.get_mut(unit) {
                 record.agent.relations.remove(id);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::model::{Model, PortRange, SecretOwner, Secret, StatusEntry};
+use crate::model::{Model, PortRange, Secret, SecretOwner, StatusEntry};
 
 use super::state::{Hook, HookKind};
 
@@ -175,7 +175,12 @@ impl Context {
     }
 
     /// A context for a hook: the members are those that its tools are to see, and the bag it is about is read anew.
-    pub fn for_hook(model: &Model, unit: &str, hook: Hook, member_bags: BTreeMap<(u64, String), Settings>) -> Self {
+    pub fn for_hook(
+        model: &Model,
+        unit: &str,
+        hook: Hook,
+        member_bags: BTreeMap<(u64, String), Settings>,
+    ) -> Self {
         let mut context = Self { member_bags, ..Self::new(model, unit, &hook.name()) };
         if let Some(relation) = &hook.relation
             && let Some(remote_unit) = &relation.remote_unit

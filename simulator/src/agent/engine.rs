@@ -58,7 +58,13 @@ fn locked<K, V, R>(map: &Locked<K, V>, work: impl FnOnce(&mut BTreeMap<K, V>) ->
 
 impl Engine {
     /// Puts the shared things together.
-    pub fn new(store: Store, log: Log, directory: PathBuf, tool_program: PathBuf, machines: Arc<dyn Machines>) -> Self {
+    pub fn new(
+        store: Store,
+        log: Log,
+        directory: PathBuf,
+        tool_program: PathBuf,
+        machines: Arc<dyn Machines>,
+    ) -> Self {
         Self {
             store,
             log,
@@ -103,7 +109,12 @@ impl Engine {
             Ok(machine) => Arc::from(machine),
             Err(error) => {
                 self.set_machine_state(&id, MachineState::Failed(format!("{error:#}")));
-                self.log.write("controller", "ERROR", "juju.provisioner", &format!("cannot start machine {id}: {error:#}"));
+                self.log.write(
+                    "controller",
+                    "ERROR",
+                    "juju.provisioner",
+                    &format!("cannot start machine {id}: {error:#}"),
+                );
                 return Err(error.context(format!("cannot start machine {id}")));
             }
         };
@@ -166,7 +177,10 @@ impl Engine {
     }
 
     /// Makes a place for the agent of a unit that has none; nothing when it has one already.
-    pub fn add_runtime(&self, unit: &str) -> Option<(Arc<UnitRuntime>, mpsc::UnboundedReceiver<AgentRequest>)> {
+    pub fn add_runtime(
+        &self,
+        unit: &str,
+    ) -> Option<(Arc<UnitRuntime>, mpsc::UnboundedReceiver<AgentRequest>)> {
         locked(&self.runtimes, |runtimes| {
             if runtimes.contains_key(unit) {
                 return None;

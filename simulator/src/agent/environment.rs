@@ -87,7 +87,8 @@ fn add_subject(model: &Model, context: &Context, variables: &mut BTreeMap<String
     if let Some(relation) = &hook.relation {
         add_relation(relation, hook.kind, &mut set);
     }
-    let location = |id: &String| model.storage.get(id).and_then(|instance| Some((instance, instance.location.clone()?)));
+    let location =
+        |id: &String| model.storage.get(id).and_then(|instance| Some((instance, instance.location.clone()?)));
     if let Some((instance, location)) = hook.storage.as_ref().and_then(location) {
         let is_block = instance.kind == crate::charm::StorageKind::Block;
         set("JUJU_STORAGE_ID", &instance.id);

@@ -22,7 +22,7 @@ pub struct ExecOutput {
 /// A command to run.
 #[derive(Debug)]
 pub struct ExecRequest {
-    /// Its words; they are joined by spaces and read by a shell, as Juju does.
+    /// Its words; a first word without a slash is searched in the `PATH` of hooks.
     pub command: Vec<String>,
     /// When it is killed.
     pub timeout: Duration,
@@ -32,11 +32,15 @@ pub struct ExecRequest {
 
 impl Agent {
     pub(super) async fn exec(&mut self, request: ExecRequest) {
-        let machine = self.engine.store.read(|model| model.units.get(&self.unit).map(|unit| unit.machine.clone()));
+        let machine =
+            self.engine.store.read(|model| model.units.get(&self.unit).map(|unit| unit.machine.clone()));
         let lock = self.engine.machine_lock(&machine.unwrap_or_default());
         let held = lock.lock().await;
         let context = self.engine.store.read(|model| Context::new(model, &self.unit, "run-commands"));
-        let arguments = ["-c".to_owned(), request.command.join(" ")];
+        let (program, arguments) = match request.command.split_first() {
+            Some((program, arguments)) if program.contains('/') => (program.as_str(), arguments),
+            _ => ("/usr/bin/env", request.command.as_slice()),
+        };
         let runtime = std::sync::Arc::clone(&self.runtime);
         let timeout = request.timeout;
         let watchdog = tokio::spawn(async move {
@@ -46,7 +50,7 @@ impl Agent {
                 context.pid.into_iter().for_each(kill_tree);
             }
         });
-        let ended = self.execute(context, "/bin/bash", &arguments, None).await;
+        let ended = self.execute(context, program, arguments, None).await;
         watchdog.abort();
         drop(held);
         self.engine.store.update(|model| {

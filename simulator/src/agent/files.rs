@@ -53,7 +53,9 @@ impl Agent {
         let _ = fs::remove_file(&program);
         fs::hard_link(&self.engine.tool_program, &program)
             .or_else(|_| fs::copy(&self.engine.tool_program, &program).map(|_| ()))
-            .with_context(|| format!("cannot install hook tools from {}", self.engine.tool_program.display()))?;
+            .with_context(|| {
+                format!("cannot install hook tools from {}", self.engine.tool_program.display())
+            })?;
         let target = Path::new("..").join(format!("juju-sim-{}", unit_tag(&self.unit)));
         for name in tools::names_for(self.engine.store.read(|model| model.version)) {
             let link = own.join(name);
@@ -104,7 +106,13 @@ impl Agent {
     pub(super) fn replace_files_under_hook(&mut self) {
         let written = self.write_charm();
         if let Err(error) = &written {
-            log(&self.engine, &self.unit, "ERROR", "juju.worker.uniter", &format!("cannot replace the charm: {error:#}"));
+            log(
+                &self.engine,
+                &self.unit,
+                "ERROR",
+                "juju.worker.uniter",
+                &format!("cannot replace the charm: {error:#}"),
+            );
         }
         self.engine.store.update(|model| {
             if let Some(unit) = model.units.get_mut(&self.unit) {
@@ -135,7 +143,9 @@ impl Agent {
             }
             let Some(unit) = model.units.get_mut(&self.unit) else { return changed };
             changed |= unit.agent.context.take().is_some();
-            if let Some(pending) = unit.agent.pending.as_mut().filter(|pending| pending.stage == Stage::Running) {
+            if let Some(pending) =
+                unit.agent.pending.as_mut().filter(|pending| pending.stage == Stage::Running)
+            {
                 pending.stage = Stage::Failed;
                 pending.failures += 1;
                 pending.failed_ms = now;
@@ -144,7 +154,10 @@ impl Agent {
             changed
         });
         let failures = self.engine.store.read(|model| {
-            model.units.get(&self.unit).and_then(|unit| unit.agent.failed_hook().map(|pending| pending.failures))
+            model
+                .units
+                .get(&self.unit)
+                .and_then(|unit| unit.agent.failed_hook().map(|pending| pending.failures))
         });
         if let Some(failures) = failures {
             self.plan_retry(failures);
@@ -187,7 +200,13 @@ impl Agent {
     /// Takes a block device away after its storage-detaching.
     pub(super) async fn detach(&self, id: &str) {
         if let Err(error) = self.machine.detach_block(&block_name(id)).await {
-            log(&self.engine, &self.unit, "WARNING", "juju.worker.storage", &format!("cannot detach {id}: {error:#}"));
+            log(
+                &self.engine,
+                &self.unit,
+                "WARNING",
+                "juju.worker.storage",
+                &format!("cannot detach {id}: {error:#}"),
+            );
         }
     }
 

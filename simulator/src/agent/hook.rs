@@ -39,7 +39,8 @@ impl Agent {
     pub(super) async fn run_hook(&mut self, hook: Hook) -> Result<(), String> {
         let name = hook.name();
         self.begin(&hook);
-        let machine = self.engine.store.read(|model| model.units.get(&self.unit).map(|unit| unit.machine.clone()));
+        let machine =
+            self.engine.store.read(|model| model.units.get(&self.unit).map(|unit| unit.machine.clone()));
         let lock = self.engine.machine_lock(&machine.clone().unwrap_or_default());
         let held = lock.lock().await;
         let dispatch_path = format!("hooks/{name}");
@@ -48,7 +49,8 @@ impl Agent {
             Program::Unusable(why) => (Outcome::Failure(why), Reboot::None),
             Program::At(program) => {
                 let bags = std::mem::take(&mut self.member_bags);
-                let context = self.engine.store.read(|model| Context::for_hook(model, &self.unit, hook.clone(), bags));
+                let context =
+                    self.engine.store.read(|model| Context::for_hook(model, &self.unit, hook.clone(), bags));
                 let mut ended = self.execute(context, &program, &[], Some(&dispatch_path)).await;
                 self.member_bags = std::mem::take(&mut ended.context.member_bags);
                 let reboot = ended.context.reboot;
@@ -73,7 +75,13 @@ impl Agent {
     async fn reboot(&mut self, machine: &str) {
         match self.machine.reboot().await {
             Ok(()) => self.engine.note_reboot(machine),
-            Err(error) => log(&self.engine, &self.unit, "ERROR", "juju.worker.reboot", &format!("cannot reboot: {error:#}")),
+            Err(error) => log(
+                &self.engine,
+                &self.unit,
+                "ERROR",
+                "juju.worker.reboot",
+                &format!("cannot reboot: {error:#}"),
+            ),
         }
     }
 
@@ -84,13 +92,19 @@ impl Agent {
             let now = model.now_ms();
             let Some(unit) = model.units.get_mut(&self.unit) else { return };
             let failures = unit.agent.pending.as_ref().map_or(0, |pending| pending.failures);
-            unit.agent.pending = Some(Pending { hook: hook.clone(), stage: Stage::Running, failures, failed_ms: now });
+            unit.agent.pending =
+                Some(Pending { hook: hook.clone(), stage: Stage::Running, failures, failed_ms: now });
             unit.resolution = None;
-            unit.agent_status = crate::model::StatusEntry::new("executing", &format!("running {} hook", hook.name()), now);
+            unit.agent_status =
+                crate::model::StatusEntry::new("executing", &format!("running {} hook", hook.name()), now);
             match hook.kind {
-                HookKind::Install if !unit.workload_was_set => unit.set_workload("maintenance", "installing charm software", now),
+                HookKind::Install if !unit.workload_was_set => {
+                    unit.set_workload("maintenance", "installing charm software", now)
+                }
                 HookKind::Stop => unit.set_workload("maintenance", "stopping charm software", now),
-                HookKind::Remove => unit.set_workload("maintenance", "cleaning up prior to charm deletion", now),
+                HookKind::Remove => {
+                    unit.set_workload("maintenance", "cleaning up prior to charm deletion", now)
+                }
                 HookKind::Start => unit.agent.rebooted = false,
                 HookKind::LeaderElected => unit.agent.leads = true,
                 _ => {}
@@ -127,7 +141,9 @@ impl Agent {
             Ending::Code(0) => self.commit(hook, Some(context)),
             Ending::Code(code) => Outcome::Failure(format!("exit status {code}")),
             // The agent went down with the machine: when it is back, the hook counts as failed.
-            Ending::Signal(_) if !self.machine.is_running() => Outcome::Failure("the machine went down".to_owned()),
+            Ending::Signal(_) if !self.machine.is_running() => {
+                Outcome::Failure("the machine went down".to_owned())
+            }
             Ending::Signal(9 | 15) => Outcome::Again,
             Ending::Signal(signal) => Outcome::Failure(format!("signal: {signal}")),
             Ending::NotStarted(error) => Outcome::Failure(format!("cannot start: {error}")),
@@ -152,12 +168,24 @@ impl Agent {
         let unit = self.unit.clone();
         match outcome {
             Outcome::Success => {
-                log(&self.engine, &unit, "INFO", "juju.worker.uniter.operation", &format!("ran {name:?} hook"));
+                log(
+                    &self.engine,
+                    &unit,
+                    "INFO",
+                    "juju.worker.uniter.operation",
+                    &format!("ran {name:?} hook"),
+                );
                 Ok(())
             }
             Outcome::Again => {
                 self.leave(hook, Stage::Queued);
-                log(&self.engine, &unit, "INFO", "juju.worker.uniter.operation", &format!("hook {name:?} will run again"));
+                log(
+                    &self.engine,
+                    &unit,
+                    "INFO",
+                    "juju.worker.uniter.operation",
+                    &format!("hook {name:?} will run again"),
+                );
                 Err(format!("hook {name:?} will run again"))
             }
             Outcome::Failure(why) => {

@@ -60,8 +60,11 @@ pub fn kill_tree(root: u32) {
                 break;
             }
         }
-        let alive: Vec<i32> =
-            table.iter().filter(|process| family.contains(&process.pid) && !process.is_dead).map(|p| p.pid).collect();
+        let alive: Vec<i32> = table
+            .iter()
+            .filter(|process| family.contains(&process.pid) && !process.is_dead)
+            .map(|p| p.pid)
+            .collect();
         if alive.is_empty() {
             return;
         }

@@ -38,13 +38,17 @@ pub fn next(state: &RelationState, offer: &Offer, is_leaving: bool) -> Option<Re
     }
     for (application, version) in &offer.applications {
         if state.applications.get(application).copied().unwrap_or_default() != *version {
-            return Some(RelationStep::ApplicationChanged { application: application.clone(), version: *version });
+            return Some(RelationStep::ApplicationChanged {
+                application: application.clone(),
+                version: *version,
+            });
         }
     }
     if let Some((unit, version)) = offer.units.iter().find(|(unit, _)| !state.members.contains_key(*unit)) {
         return Some(RelationStep::Joined { unit: unit.clone(), version: *version });
     }
-    let (unit, version) = offer.units.iter().find(|(unit, version)| state.members.get(*unit) != Some(*version))?;
+    let (unit, version) =
+        offer.units.iter().find(|(unit, version)| state.members.get(*unit) != Some(*version))?;
     Some(RelationStep::Changed { unit: unit.clone(), version: *version })
 }
 
@@ -118,7 +122,10 @@ mod tests {
         let mut state = RelationState::default();
         let mut offered = offer(&[("mysql/0", 1)]);
         offered.applications.insert("mysql".to_owned(), 4);
-        assert_eq!(drain(&mut state, &offered, false), ["changed mysql", "joined mysql/0", "changed mysql/0"]);
+        assert_eq!(
+            drain(&mut state, &offered, false),
+            ["changed mysql", "joined mysql/0", "changed mysql/0"]
+        );
     }
 
     #[test]
@@ -135,7 +142,10 @@ mod tests {
         let mut offered = offer(&[("mysql/0", 1), ("mysql/1", 2)]);
         drain(&mut state, &offered, false);
         offered.is_dying = true;
-        assert_eq!(drain(&mut state.clone(), &offered, false), ["departed mysql/0", "departed mysql/1", "broken"]);
+        assert_eq!(
+            drain(&mut state.clone(), &offered, false),
+            ["departed mysql/0", "departed mysql/1", "broken"]
+        );
         offered.is_dying = false;
         assert_eq!(drain(&mut state, &offered, true), ["departed mysql/0", "departed mysql/1", "broken"]);
     }

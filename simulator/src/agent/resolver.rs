@@ -46,7 +46,10 @@ pub fn next(model: &Model, unit: &Unit, due: Due) -> Option<Operation> {
         return Some(operation);
     }
     if (is_free && agent.installed) || agent.failed_hook().is_some() {
-        let queued = model.tasks.values().find(|record| record.task.unit == unit.name && record.task.status == "pending");
+        let queued = model
+            .tasks
+            .values()
+            .find(|record| record.task.unit == unit.name && record.task.status == "pending");
         if let Some(record) = queued {
             return record.task.id.parse().ok().map(Operation::Action);
         }
@@ -124,7 +127,8 @@ fn secret(model: &Model, unit: &Unit) -> Option<Hook> {
     };
     let owned = || model.secrets.values().filter(|secret| model.manages_secret(secret, &unit.name));
     for secret in owned() {
-        let expired = secret.revisions.iter().find(|(_, content)| content.expires_ms.is_some_and(|at| at <= now));
+        let expired =
+            secret.revisions.iter().find(|(_, content)| content.expires_ms.is_some_and(|at| at <= now));
         if let Some((revision, _)) = expired {
             return Some(hook(HookKind::SecretExpired, &secret.id, &secret.label, *revision));
         }
@@ -243,8 +247,10 @@ fn step_hook(model: &Model, unit: &Unit, id: u64, offer: &Offer, step: RelationS
     let mut hook = Hook { version, ..relation_hook(kind, id, offer) };
     if let Some(relation) = &mut hook.relation {
         if kind == HookKind::RelationDeparted {
-            let application_lives =
-                model.applications.get(&unit.application).is_some_and(|application| application.life == Life::Alive);
+            let application_lives = model
+                .applications
+                .get(&unit.application)
+                .is_some_and(|application| application.life == Life::Alive);
             let stays = unit.life == Life::Alive && application_lives;
             relation.departing_unit = if stays { remote_unit.clone() } else { Some(unit.name.clone()) };
         }
@@ -257,8 +263,12 @@ fn step_hook(model: &Model, unit: &Unit, id: u64, offer: &Offer, step: RelationS
 pub fn step_of(hook: &Hook) -> Option<RelationStep> {
     let relation = hook.relation.as_ref()?;
     Some(match (hook.kind, &relation.remote_unit) {
-        (HookKind::RelationJoined, Some(unit)) => RelationStep::Joined { unit: unit.clone(), version: hook.version },
-        (HookKind::RelationChanged, Some(unit)) => RelationStep::Changed { unit: unit.clone(), version: hook.version },
+        (HookKind::RelationJoined, Some(unit)) => {
+            RelationStep::Joined { unit: unit.clone(), version: hook.version }
+        }
+        (HookKind::RelationChanged, Some(unit)) => {
+            RelationStep::Changed { unit: unit.clone(), version: hook.version }
+        }
         (HookKind::RelationChanged, None) => RelationStep::ApplicationChanged {
             application: relation.remote_application.clone(),
             version: hook.version,

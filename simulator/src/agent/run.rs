@@ -76,7 +76,14 @@ impl Agent {
         let mut current = runtime.context.lock().await;
         let mut child = match command.spawn() {
             Ok(child) => child,
-            Err(error) => return Ended { ending: Ending::NotStarted(error), stdout: Vec::new(), stderr: Vec::new(), context },
+            Err(error) => {
+                return Ended {
+                    ending: Ending::NotStarted(error),
+                    stdout: Vec::new(),
+                    stderr: Vec::new(),
+                    context,
+                };
+            }
         };
         context.pid = child.id();
         *current = Some(context);

@@ -26,7 +26,11 @@ pub fn listen(engine: Arc<Engine>, runtime: Arc<UnitRuntime>, directory: &Path) 
             let (engine, runtime, directory) = (Arc::clone(&engine), Arc::clone(&runtime), directory.clone());
             tokio::spawn(async move {
                 if let Err(error) = serve(&engine, &runtime, &directory, stream).await {
-                    tracing::debug!(unit = runtime.unit, error = format!("{error:#}"), "a hook tool went away");
+                    tracing::debug!(
+                        unit = runtime.unit,
+                        error = format!("{error:#}"),
+                        "a hook tool went away"
+                    );
                 }
             });
         }
@@ -38,12 +42,18 @@ pub fn bind(directory: &Path, name: &str) -> Result<UnixListener> {
     let path = directory.join(name);
     // What an earlier process left; binding needs a free name.
     let _ = std::fs::remove_file(&path);
-    let handle = std::fs::File::open(directory).with_context(|| format!("cannot open {}", directory.display()))?;
+    let handle =
+        std::fs::File::open(directory).with_context(|| format!("cannot open {}", directory.display()))?;
     let short = format!("/proc/self/fd/{}/{name}", handle.as_raw_fd());
     UnixListener::bind(short).with_context(|| format!("cannot listen on {}", path.display()))
 }
 
-async fn serve(engine: &Engine, runtime: &UnitRuntime, directory: &Path, mut stream: UnixStream) -> Result<()> {
+async fn serve(
+    engine: &Engine,
+    runtime: &UnitRuntime,
+    directory: &Path,
+    mut stream: UnixStream,
+) -> Result<()> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.context("cannot read the call")?;
     let request: ToolRequest = serde_json::from_slice(&bytes).context("cannot read the call")?;
@@ -54,7 +64,12 @@ async fn serve(engine: &Engine, runtime: &UnitRuntime, directory: &Path, mut str
 }
 
 /// The answer to a call; none when the run was killed on purpose at this call.
-async fn answer(engine: &Engine, runtime: &UnitRuntime, directory: &Path, request: &ToolRequest) -> Option<ToolReply> {
+async fn answer(
+    engine: &Engine,
+    runtime: &UnitRuntime,
+    directory: &Path,
+    request: &ToolRequest,
+) -> Option<ToolReply> {
     let mut current = runtime.context.lock().await;
     let Some(context) = current.as_mut().filter(|context| context.id == request.context_id) else {
         let message = format!("bad request: wrong context ID; got {:?}", request.context_id);

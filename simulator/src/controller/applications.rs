@@ -127,7 +127,10 @@ pub fn refresh(
         .ok_or_else(|| no_application(name))?;
     let charm = load(engine, path)?;
     if charm.metadata.name != old_charm {
-        return Err(format!("cannot refresh {name:?}: {:?} is another charm than {old_charm:?}", charm.metadata.name));
+        return Err(format!(
+            "cannot refresh {name:?}: {:?} is another charm than {old_charm:?}",
+            charm.metadata.name
+        ));
     }
     let declared = Arc::new(Declared::from(&charm));
     check_relations(engine, name, &declared)?;
@@ -161,7 +164,11 @@ fn check_relations(engine: &Engine, name: &str, declared: &Declared) -> Result<(
     engine.store.read(|model| {
         for relation in model.relations_of(name) {
             let Some(end) = relation.end_of(name) else { continue };
-            let is_kept = declared.metadata.endpoints.get(&end.endpoint).is_some_and(|new| new.interface == end.interface);
+            let is_kept = declared
+                .metadata
+                .endpoints
+                .get(&end.endpoint)
+                .is_some_and(|new| new.interface == end.interface);
             if !is_kept && end.endpoint != "juju-info" {
                 return Err(format!("cannot refresh {name:?}: would break relation {:?}", relation.key()));
             }
@@ -170,7 +177,12 @@ fn check_relations(engine: &Engine, name: &str, declared: &Declared) -> Result<(
     })
 }
 
-pub async fn remove(engine: &Engine, name: &str, force: bool, destroy_storage: bool) -> Result<Value, String> {
+pub async fn remove(
+    engine: &Engine,
+    name: &str,
+    force: bool,
+    destroy_storage: bool,
+) -> Result<Value, String> {
     let members: Vec<String> = engine.store.try_update(|model: &mut Model| {
         if !model.applications.contains_key(name) {
             return Err(no_application(name));
@@ -201,7 +213,8 @@ fn change(engine: &Engine, name: &str, change: impl FnOnce(&mut Application)) ->
 }
 
 pub fn integrate(engine: &Engine, left: &str, right: &str) -> Result<Value, String> {
-    let id = engine.store.try_update(|model| model.integrate(left, right)).map_err(|error| error.to_string())?;
+    let id =
+        engine.store.try_update(|model| model.integrate(left, right)).map_err(|error| error.to_string())?;
     Ok(json!({"id": id}))
 }
 

@@ -15,10 +15,9 @@ pub fn get(engine: &Engine, name: &str, option: Option<&str>) -> Result<Value, S
         let options = application.options();
         match option {
             Some("trust") => Ok(json!(application.trust)),
-            Some(option) => options
-                .get(option)
-                .cloned()
-                .ok_or_else(|| format!("key {option:?} not found in {name:?} application config or charm settings.")),
+            Some(option) => options.get(option).cloned().ok_or_else(|| {
+                format!("key {option:?} not found in {name:?} application config or charm settings.")
+            }),
             None => Ok(structure(application)),
         }
     })
@@ -34,7 +33,8 @@ fn structure(application: &Application) -> Value {
             (None, false) => "default",
             (None, true) => "unset",
         };
-        let mut entry = json!({"description": option.description, "source": source, "type": option.kind.word()});
+        let mut entry =
+            json!({"description": option.description, "source": source, "type": option.kind.word()});
         if let Value::Object(entry) = &mut entry {
             if !option.default.is_null() {
                 entry.insert("default".to_owned(), option.default.clone());

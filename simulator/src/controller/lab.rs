@@ -31,7 +31,9 @@ pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String
             engine.store.update(|model| model.clock_ahead_ms += seconds * 1_000);
             Ok(Value::Null)
         }
-        Lab::FillDisk { unit, free_kib } => done(machine(engine, &unit).await?.limit_disk(Some(free_kib)).await),
+        Lab::FillDisk { unit, free_kib } => {
+            done(machine(engine, &unit).await?.limit_disk(Some(free_kib)).await)
+        }
         Lab::FreeDisk { unit } => done(machine(engine, &unit).await?.limit_disk(None).await),
     }
 }

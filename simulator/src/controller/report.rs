@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::charm::{Role, StorageKind};
 use crate::model::{Application, Life, MachineRecord, MachineState, Model, Relation, StatusEntry, Unit};
 use crate::status::{
-    ApplicationStatus, BaseStatus, ControllerStatus, Integration, InterfaceStatus, MachineStatus, ModelStatus,
-    RelatedApplication, Status, StatusInfo, StorageAttachment, StorageAttachments, StorageInstance, StorageStatus,
-    UnitStatus, format_clock, format_time,
+    ApplicationStatus, BaseStatus, ControllerStatus, Integration, InterfaceStatus, MachineStatus,
+    ModelStatus, RelatedApplication, Status, StatusInfo, StorageAttachment, StorageAttachments,
+    StorageInstance, StorageStatus, UnitStatus, format_clock, format_time,
 };
 
 fn info(entry: &StatusEntry) -> StatusInfo {
@@ -42,7 +42,11 @@ pub fn status(model: &Model) -> Status {
             sla: "unsupported".to_owned(),
         },
         machines: model.machines.iter().map(|(id, record)| (id.clone(), machine(record))).collect(),
-        applications: model.applications.values().map(|record| (record.name.clone(), application(model, record))).collect(),
+        applications: model
+            .applications
+            .values()
+            .map(|record| (record.name.clone(), application(model, record)))
+            .collect(),
         storage: StorageStatus { storage: storage(model) },
         controller: ControllerStatus { timestamp: format_clock(now) },
         integrations: model.relations.values().map(integration).collect(),
@@ -84,7 +88,10 @@ fn application(model: &Model, record: &Application) -> ApplicationStatus {
     let mut relations: BTreeMap<String, Vec<RelatedApplication>> = BTreeMap::new();
     let mut subordinate_to = Vec::new();
     for relation in model.relations_of(&record.name) {
-        let Some((own, remote)) = relation.end_of(&record.name).zip(relation.remote_end_of(&record.name)) else { continue };
+        let Some((own, remote)) = relation.end_of(&record.name).zip(relation.remote_end_of(&record.name))
+        else {
+            continue;
+        };
         let scope = if relation.is_container_scoped { "container" } else { "global" };
         relations.entry(own.endpoint.clone()).or_default().push(RelatedApplication {
             related_application: remote.application.clone(),
@@ -100,7 +107,8 @@ fn application(model: &Model, record: &Application) -> ApplicationStatus {
         .max_by_key(|unit| (model.is_leader(&unit.name), !unit.workload_version.is_empty()))
         .map(|unit| unit.workload_version.clone());
     let mut endpoint_bindings = BTreeMap::from([(String::new(), "alpha".to_owned())]);
-    endpoint_bindings.extend(declared.metadata.endpoints.keys().map(|name| (name.clone(), "alpha".to_owned())));
+    endpoint_bindings
+        .extend(declared.metadata.endpoints.keys().map(|name| (name.clone(), "alpha".to_owned())));
     endpoint_bindings.extend(record.bindings.clone());
     ApplicationStatus {
         charm: format!("local:{}-{}", declared.metadata.name, record.charm.revision),

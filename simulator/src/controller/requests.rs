@@ -11,7 +11,11 @@ use super::connection::Answers;
 use super::{applications, configuration, lab, report, resources, show, storage, tasks, units, wait};
 
 /// Carries out a request; texts of failures are Juju's where it has one.
-pub async fn carry_out(engine: &Arc<Engine>, request: Request, answers: &mut Answers) -> Result<Value, String> {
+pub async fn carry_out(
+    engine: &Arc<Engine>,
+    request: Request,
+    answers: &mut Answers,
+) -> Result<Value, String> {
     match request {
         Request::Deploy(deploy) => applications::deploy(engine, deploy),
         Request::Refresh { application, charm, resources, force_units } => {
@@ -33,8 +37,12 @@ pub async fn carry_out(engine: &Arc<Engine>, request: Request, answers: &mut Ans
         Request::Resolved { unit, no_retry } => units::resolve(engine, &unit, no_retry),
         Request::Exec { unit, command, timeout_ms } => units::exec(engine, &unit, command, timeout_ms).await,
         Request::Machine { unit } => units::machine(engine, &unit).await,
-        Request::ConfigGet { application, option } => configuration::get(engine, &application, option.as_deref()),
-        Request::ConfigSet { application, set, reset } => configuration::set(engine, &application, &set, &reset),
+        Request::ConfigGet { application, option } => {
+            configuration::get(engine, &application, option.as_deref())
+        }
+        Request::ConfigSet { application, set, reset } => {
+            configuration::set(engine, &application, &set, &reset)
+        }
         Request::ModelConfig { set, reset } => configuration::model(engine, set, &reset),
         Request::Run { units, action, parameters } => tasks::run(engine, &units, &action, parameters),
         Request::WaitTask { id, timeout_ms } => tasks::follow(engine, &id, timeout_ms, answers).await,

@@ -19,8 +19,10 @@ pub fn unit(model: &Model, name: &str) -> Result<Value, String> {
     let application = model.applications.get(&unit.application);
     let charm = application.map(|a| format!("local:{}-{}", a.charm.declared.metadata.name, a.charm.revision));
     let ports: Vec<String> = super::report::open_ports(unit);
-    let relations: Vec<Value> =
-        model.relations_of(&unit.application).filter_map(|relation| relation_info(model, unit, relation)).collect();
+    let relations: Vec<Value> = model
+        .relations_of(&unit.application)
+        .filter_map(|relation| relation_info(model, unit, relation))
+        .collect();
     let address = model.address_of(name).map(|address| address.to_string()).unwrap_or_default();
     let body = json!({
         "workload-version": unit.workload_version,

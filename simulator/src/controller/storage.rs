@@ -37,7 +37,8 @@ pub fn attach(engine: &Engine, unit: &str, storage: &str) -> Result<Value, Strin
 
 pub fn detach(engine: &Engine, storage: &str) -> Result<Value, String> {
     engine.store.try_update(|model| {
-        let instance = model.storage.get_mut(storage).ok_or_else(|| format!("storage {storage:?} not found"))?;
+        let instance =
+            model.storage.get_mut(storage).ok_or_else(|| format!("storage {storage:?} not found"))?;
         if instance.unit.is_none() {
             return Err(format!("storage {storage:?} is not attached"));
         }

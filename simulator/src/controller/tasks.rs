@@ -27,21 +27,31 @@ pub fn run(
     }
     engine.store.try_update(|model| {
         for unit in &units {
-            let application = model.units.get(unit).and_then(|unit| model.applications.get(&unit.application));
-            if !application.is_some_and(|application| application.charm.declared.actions.contains_key(action)) {
+            let application =
+                model.units.get(unit).and_then(|unit| model.applications.get(&unit.application));
+            if !application.is_some_and(|application| application.charm.declared.actions.contains_key(action))
+            {
                 return Err(format!("cannot run {action:?} action: not defined on unit {unit:?}"));
             }
         }
         model.sequence.tasks += 1;
         let operation = model.sequence.tasks;
-        let tasks: BTreeMap<String, String> =
-            units.iter().map(|unit| (unit.clone(), enqueue(model, operation, unit, action, &parameters))).collect();
+        let tasks: BTreeMap<String, String> = units
+            .iter()
+            .map(|unit| (unit.clone(), enqueue(model, operation, unit, action, &parameters)))
+            .collect();
         Ok(json!({"operation": operation.to_string(), "tasks": tasks}))
     })
 }
 
 /// Queues an action on a unit. Parameters that its schema refuses end it at once, without a process.
-fn enqueue(model: &mut Model, operation: u64, unit: &str, action: &str, given: &Map<String, Value>) -> String {
+fn enqueue(
+    model: &mut Model,
+    operation: u64,
+    unit: &str,
+    action: &str,
+    given: &Map<String, Value>,
+) -> String {
     model.sequence.tasks += 1;
     let id = model.sequence.tasks;
     let now = format_time(model.now_ms());
@@ -85,7 +95,12 @@ pub fn show(engine: &Engine, id: &str) -> Result<Value, String> {
 }
 
 /// Shows what a task logs until it has ended.
-pub async fn follow(engine: &Engine, id: &str, timeout_ms: u64, answers: &mut Answers) -> Result<Value, String> {
+pub async fn follow(
+    engine: &Engine,
+    id: &str,
+    timeout_ms: u64,
+    answers: &mut Answers,
+) -> Result<Value, String> {
     let mut changes = engine.store.watch();
     let deadline = tokio::time::Instant::now() + Duration::from_millis(timeout_ms);
     let mut shown = 0;

@@ -59,7 +59,12 @@ pub fn add_to(
     Ok(made)
 }
 
-pub async fn remove(engine: &Engine, names: &[String], force: bool, destroy_storage: bool) -> Result<Value, String> {
+pub async fn remove(
+    engine: &Engine,
+    names: &[String],
+    force: bool,
+    destroy_storage: bool,
+) -> Result<Value, String> {
     engine.store.try_update(|model: &mut Model| {
         for name in names {
             let unit = model.units.get(name).ok_or_else(|| no_unit(name))?;
@@ -114,7 +119,12 @@ pub fn resolve(engine: &Engine, name: &str, no_retry: bool) -> Result<Value, Str
     })
 }
 
-pub async fn exec(engine: &Engine, name: &str, command: Vec<String>, timeout_ms: u64) -> Result<Value, String> {
+pub async fn exec(
+    engine: &Engine,
+    name: &str,
+    command: Vec<String>,
+    timeout_ms: u64,
+) -> Result<Value, String> {
     let name = real_name(engine, name)?;
     let runtime = engine.runtime(&name).ok_or_else(|| format!("unit {name:?} has no agent"))?;
     let (reply, answer) = oneshot::channel();

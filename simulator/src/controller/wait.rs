@@ -29,14 +29,17 @@ pub async fn until(engine: &Engine, wanted: &Wait) -> Result<Value, String> {
 /// What is still missing from a condition.
 fn missing(model: &Model, wanted: &Wait) -> Option<String> {
     let is_subject = |unit: &&Unit| {
-        wanted.subjects.is_empty() || wanted.subjects.iter().any(|s| *s == unit.name || *s == unit.application)
+        wanted.subjects.is_empty()
+            || wanted.subjects.iter().any(|s| *s == unit.name || *s == unit.application)
     };
     let units: Vec<&Unit> = model.units.values().filter(is_subject).collect();
     if let Some(count) = wanted.units.filter(|count| *count != units.len()) {
         return Some(format!("there are {} units, wanted are {count}", units.len()));
     }
     let named = |name: &&String| model.units.contains_key(*name) || model.applications.contains_key(*name);
-    if let Some(unknown) = wanted.subjects.iter().find(|name| !named(name)).filter(|_| wanted.units != Some(0)) {
+    if let Some(unknown) =
+        wanted.subjects.iter().find(|name| !named(name)).filter(|_| wanted.units != Some(0))
+    {
         return Some(format!("{unknown:?} not found"));
     }
     for unit in units {
@@ -52,8 +55,14 @@ fn missing(model: &Model, wanted: &Wait) -> Option<String> {
             return Some(format!("{} is not idle: {work}", unit.name));
         }
     }
-    let is_settling = wanted.idle && model.next_lease_end_ms().is_some();
-    is_settling.then(|| "a lease is running out".to_owned())
+    if !wanted.idle {
+        return None;
+    }
+    let has_unit = |id: &String| model.units.values().any(|unit| unit.machine == *id);
+    if let Some(id) = model.machines.keys().find(|id| !has_unit(id)) {
+        return Some(format!("machine {id} is being destroyed"));
+    }
+    model.next_lease_end_ms().map(|_| "a lease is running out".to_owned())
 }
 
 /// What a unit does or will do by itself. A machine that is down does nothing.
@@ -95,7 +104,9 @@ pub async fn debug_log(
     let least = level.map_or(0, rank);
     let is_wanted = |line: &LogLine| {
         let is_named = |name: &String| {
-            line.entity == *name || line.entity == crate::model::unit_tag(name) || line.module.starts_with(name.as_str())
+            line.entity == *name
+                || line.entity == crate::model::unit_tag(name)
+                || line.module.starts_with(name.as_str())
         };
         rank(&line.level) >= least && (include.is_empty() || include.iter().any(is_named))
     };

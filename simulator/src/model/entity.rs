@@ -252,7 +252,8 @@ impl Unit {
 impl super::Model {
     /// What an application's status is: what its leader set, else the worst of its units'.
     pub fn application_status(&self, application: &str) -> StatusEntry {
-        const WORST_FIRST: [&str; 7] = ["error", "blocked", "maintenance", "waiting", "active", "terminated", "unknown"];
+        const WORST_FIRST: [&str; 7] =
+            ["error", "blocked", "maintenance", "waiting", "active", "terminated", "unknown"];
         let set = self.applications.get(application).and_then(|application| application.status.clone());
         let rank = |entry: &StatusEntry| {
             WORST_FIRST.iter().position(|word| *word == entry.current).unwrap_or(WORST_FIRST.len())

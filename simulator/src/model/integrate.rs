@@ -20,7 +20,9 @@ impl EndpointName {
             Some((application, endpoint)) => (application, Some(endpoint)),
             None => (text, None),
         };
-        if application.is_empty() || endpoint.is_some_and(|endpoint| endpoint.is_empty() || endpoint.contains(':')) {
+        if application.is_empty()
+            || endpoint.is_some_and(|endpoint| endpoint.is_empty() || endpoint.contains(':'))
+        {
             return Err(IntegrateError::Invalid(text.to_owned()));
         }
         Ok(Self { application: application.to_owned(), endpoint: endpoint.map(str::to_owned) })
@@ -59,7 +61,8 @@ impl Model {
             .applications
             .get(&name.application)
             .ok_or_else(|| IntegrateError::NoApplication(name.application.clone()))?;
-        let mut endpoints: Vec<Endpoint> = application.charm.declared.metadata.endpoints.values().cloned().collect();
+        let mut endpoints: Vec<Endpoint> =
+            application.charm.declared.metadata.endpoints.values().cloned().collect();
         // Every application can be watched over this endpoint without declaring it.
         endpoints.push(Endpoint {
             name: "juju-info".to_owned(),
@@ -95,8 +98,12 @@ impl Model {
                     continue;
                 }
                 match (a.role, b.role) {
-                    (Role::Provider, Role::Requirer) => pairs.push((end(left, a), end(right, b), is_container)),
-                    (Role::Requirer, Role::Provider) => pairs.push((end(right, b), end(left, a), is_container)),
+                    (Role::Provider, Role::Requirer) => {
+                        pairs.push((end(left, a), end(right, b), is_container))
+                    }
+                    (Role::Requirer, Role::Provider) => {
+                        pairs.push((end(right, b), end(left, a), is_container))
+                    }
                     _ => {}
                 }
             }
@@ -197,7 +204,8 @@ impl Model {
             .values()
             .filter(|relation| match relation.ends.as_slice() {
                 [a, b] => {
-                    (fits(a, &left_name) && fits(b, &right_name)) || (fits(b, &left_name) && fits(a, &right_name))
+                    (fits(a, &left_name) && fits(b, &right_name))
+                        || (fits(b, &left_name) && fits(a, &right_name))
                 }
                 _ => false,
             })
@@ -210,8 +218,11 @@ impl Model {
                 Ok(())
             }
             several => {
-                let keys: Vec<String> =
-                    several.iter().filter_map(|id| self.relations.get(id)).map(|r| format!("{:?}", r.key())).collect();
+                let keys: Vec<String> = several
+                    .iter()
+                    .filter_map(|id| self.relations.get(id))
+                    .map(|r| format!("{:?}", r.key()))
+                    .collect();
                 Err(IntegrateError::Ambiguous(format!("{left} {right}"), keys.join("; ")))
             }
         }

@@ -25,7 +25,9 @@ impl Model {
     fn can_renew(&self, unit: &str) -> bool {
         self.units.get(unit).is_some_and(|unit| {
             let machine = self.machines.get(&unit.machine);
-            let is_up = machine.is_some_and(|machine| matches!(machine.state, MachineState::Started | MachineState::Pending));
+            let is_up = machine.is_some_and(|machine| {
+                matches!(machine.state, MachineState::Started | MachineState::Pending)
+            });
             unit.life == Life::Alive && is_up
         })
     }
@@ -49,7 +51,13 @@ impl Model {
         changed
     }
 
-    fn settled_lease(&self, application: &str, lease: Option<Lease>, now: u64, lease_ms: u64) -> Option<Lease> {
+    fn settled_lease(
+        &self,
+        application: &str,
+        lease: Option<Lease>,
+        now: u64,
+        lease_ms: u64,
+    ) -> Option<Lease> {
         if let Some(lease) = lease {
             if self.can_renew(&lease.holder) {
                 return Some(Lease { expires_ms: None, ..lease });
@@ -60,7 +68,8 @@ impl Model {
                 Some(_) => {}
             }
         }
-        let mut candidates: Vec<_> = self.units_of(application).filter(|unit| self.can_renew(&unit.name)).collect();
+        let mut candidates: Vec<_> =
+            self.units_of(application).filter(|unit| self.can_renew(&unit.name)).collect();
         candidates.sort_by_key(|unit| unit.number);
         candidates.first().map(|unit| Lease { holder: unit.name.clone(), expires_ms: None })
     }

@@ -11,7 +11,12 @@ use super::{Model, StorageDirective};
 
 impl Model {
     /// Adds a unit on a machine of its own and returns its name.
-    pub fn add_unit(&mut self, application: &str, storage: &BTreeMap<String, StorageDirective>, attach: &[String]) -> Option<String> {
+    pub fn add_unit(
+        &mut self,
+        application: &str,
+        storage: &BTreeMap<String, StorageDirective>,
+        attach: &[String],
+    ) -> Option<String> {
         let machine = self.add_machine();
         self.add_unit_on(application, machine, None, storage, attach)
     }
@@ -124,7 +129,8 @@ impl Model {
             }
             self.drop_relation_if_over(id);
         }
-        let goes = |instance: &super::StorageInstance| instance.destroy || instance.kind == StorageKind::Filesystem;
+        let goes =
+            |instance: &super::StorageInstance| instance.destroy || instance.kind == StorageKind::Filesystem;
         self.storage.retain(|_, instance| instance.unit.as_deref() != Some(name) || !goes(instance));
         for instance in self.storage.values_mut().filter(|instance| instance.unit.as_deref() == Some(name)) {
             instance.unit = None;
@@ -135,7 +141,8 @@ impl Model {
             secret.consumers.remove(name);
         }
         let now = self.now_ms();
-        for record in self.tasks.values_mut().filter(|record| record.task.unit == name && !record.has_ended()) {
+        for record in self.tasks.values_mut().filter(|record| record.task.unit == name && !record.has_ended())
+        {
             record.task.status = "aborted".to_owned();
             record.task.message = "unit was removed".to_owned();
         }
@@ -151,8 +158,11 @@ impl Model {
     pub fn end_application(&mut self, name: &str, destroy_storage: bool) {
         let Some(application) = self.applications.get_mut(name) else { return };
         application.life = Life::Dying;
-        let relations: Vec<u64> =
-            self.relations_of(name).filter(|relation| !relation.is_peer()).map(|relation| relation.id).collect();
+        let relations: Vec<u64> = self
+            .relations_of(name)
+            .filter(|relation| !relation.is_peer())
+            .map(|relation| relation.id)
+            .collect();
         for id in relations {
             self.end_relation(id);
         }

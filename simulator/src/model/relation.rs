@@ -156,7 +156,8 @@ impl Model {
         let is_visible = |name: &str, member: &RelationUnit| {
             let is_of_remote = application_of(name) == remote_end.application && name != unit;
             let is_here = !relation.is_container_scoped || self.are_attached(unit, name);
-            let stays = member.in_scope && !member.is_departing && (!member.is_ghost || known.contains_key(name));
+            let stays =
+                member.in_scope && !member.is_departing && (!member.is_ghost || known.contains_key(name));
             is_of_remote && is_here && stays
         };
         let units = relation
@@ -227,7 +228,11 @@ impl Model {
 
     /// Forgets a dying relation that nobody is in any more.
     pub fn drop_relation_if_over(&mut self, id: u64) {
-        if self.relations.get(&id).is_some_and(|relation| relation.life == Life::Dying && relation.count_in_scope() == 0) {
+        if self
+            .relations
+            .get(&id)
+            .is_some_and(|relation| relation.life == Life::Dying && relation.count_in_scope() == 0)
+        {
             self.relations.remove(&id);
         }
     }

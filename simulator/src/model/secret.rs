@@ -147,13 +147,19 @@ impl Secret {
 
     /// Whether the unit may read it.
     pub fn may_be_read_by(&self, unit: &str) -> bool {
-        self.is_owned_by(unit) || self.grants.contains_key(unit) || self.grants.contains_key(application_of(unit))
+        self.is_owned_by(unit)
+            || self.grants.contains_key(unit)
+            || self.grants.contains_key(application_of(unit))
     }
 
     /// Revisions older than the newest that no reader is pinned to.
     pub fn unread_revisions(&self) -> Vec<u64> {
         let read: BTreeSet<u64> = self.consumers.values().map(|consumer| consumer.revision).collect();
-        self.revisions.keys().copied().filter(|revision| *revision != self.latest && !read.contains(revision)).collect()
+        self.revisions
+            .keys()
+            .copied()
+            .filter(|revision| *revision != self.latest && !read.contains(revision))
+            .collect()
     }
 }
 

@@ -54,8 +54,15 @@ mod tests {
     #[test]
     fn durations_are_read_in_gos_notation() {
         let rows = [
-            ("5m", Some(300_000)), ("1h30m", Some(5_400_000)), ("1.5s", Some(1_500)), ("250ms", Some(250)),
-            ("", None), ("5", None), ("m", None), ("5x", None), ("-5s", None),
+            ("5m", Some(300_000)),
+            ("1h30m", Some(5_400_000)),
+            ("1.5s", Some(1_500)),
+            ("250ms", Some(250)),
+            ("", None),
+            ("5", None),
+            ("m", None),
+            ("5x", None),
+            ("-5s", None),
         ];
         for (text, expected) in rows {
             assert_eq!(parse_duration_ms(text), expected, "{text}");

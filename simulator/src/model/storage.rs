@@ -44,10 +44,17 @@ impl StorageDirective {
             }
         }
         if spec.maximum.is_some_and(|maximum| directive.count > maximum) {
-            return Err(format!("at most {} instances supported, {} specified", spec.maximum.unwrap_or(0), directive.count));
+            return Err(format!(
+                "at most {} instances supported, {} specified",
+                spec.maximum.unwrap_or(0),
+                directive.count
+            ));
         }
         if directive.size_mib < spec.minimum_size_mib {
-            return Err(format!("minimum storage size is {}M, {}M specified", spec.minimum_size_mib, directive.size_mib));
+            return Err(format!(
+                "minimum storage size is {}M, {}M specified",
+                spec.minimum_size_mib, directive.size_mib
+            ));
         }
         Ok(directive)
     }
@@ -87,7 +94,13 @@ pub struct StorageInstance {
 
 impl Model {
     /// Makes an instance for a unit, to be provisioned on its machine.
-    pub fn create_storage(&mut self, unit: &str, name: &str, spec: &StorageSpec, directive: &StorageDirective) -> String {
+    pub fn create_storage(
+        &mut self,
+        unit: &str,
+        name: &str,
+        spec: &StorageSpec,
+        directive: &StorageDirective,
+    ) -> String {
         let id = format!("{name}/{}", self.sequence.storage);
         self.sequence.storage += 1;
         let wanted_location = match &spec.location {
@@ -112,8 +125,15 @@ impl Model {
     }
 
     /// Makes all that the directives of a new unit's application ask for, but for the names in `attached`.
-    pub fn create_unit_storage(&mut self, unit: &str, extra: &BTreeMap<String, StorageDirective>, attached: &[String]) {
-        let Some(application) = self.units.get(unit).and_then(|unit| self.applications.get(&unit.application)) else {
+    pub fn create_unit_storage(
+        &mut self,
+        unit: &str,
+        extra: &BTreeMap<String, StorageDirective>,
+        attached: &[String],
+    ) {
+        let Some(application) =
+            self.units.get(unit).and_then(|unit| self.applications.get(&unit.application))
+        else {
             return;
         };
         let mut wanted = application.storage.clone();
@@ -136,15 +156,21 @@ impl Model {
             .and_then(|application| self.applications.get(&application))
             .map(|application| application.charm.declared.metadata.storage.clone())
             .ok_or_else(|| format!("unit {unit:?} not found"))?;
-        let instance = self.storage.get_mut(id).ok_or_else(|| format!("storage instance {id:?} not found"))?;
+        let instance =
+            self.storage.get_mut(id).ok_or_else(|| format!("storage instance {id:?} not found"))?;
         let Some(spec) = declared.get(&instance.name) else {
-            return Err(format!("cannot attach storage {id} to unit {unit}: charm storage {:?} not found", instance.name));
+            return Err(format!(
+                "cannot attach storage {id} to unit {unit}: charm storage {:?} not found",
+                instance.name
+            ));
         };
         if instance.kind != spec.kind {
             return Err(format!("cannot attach storage {id} to unit {unit}: kinds differ"));
         }
         if let Some(owner) = &instance.unit {
-            return Err(format!("cannot attach storage {id} to unit {unit}: storage is attached to unit {owner}"));
+            return Err(format!(
+                "cannot attach storage {id} to unit {unit}: storage is attached to unit {owner}"
+            ));
         }
         instance.unit = Some(unit.to_owned());
         instance.life = Life::Alive;
@@ -172,8 +198,13 @@ mod tests {
             minimum_size_mib: 100,
             multiple: true,
         };
-        let directive = |pool: &str, size_mib, count| StorageDirective { pool: pool.to_owned(), size_mib, count };
-        let rows = [("1G", directive("loop", 1024, 1)), ("ebs,2,4G", directive("ebs", 4096, 2)), ("512M,loop", directive("loop", 512, 1))];
+        let directive =
+            |pool: &str, size_mib, count| StorageDirective { pool: pool.to_owned(), size_mib, count };
+        let rows = [
+            ("1G", directive("loop", 1024, 1)),
+            ("ebs,2,4G", directive("ebs", 4096, 2)),
+            ("512M,loop", directive("loop", 512, 1)),
+        ];
         for (text, expected) in rows {
             assert_eq!(StorageDirective::parse(text, &spec).unwrap(), expected, "{text}");
         }

@@ -33,8 +33,8 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
-        let model =
-            serde_json::from_slice(&bytes).with_context(|| format!("cannot read the model in {}", file.display()))?;
+        let model = serde_json::from_slice(&bytes)
+            .with_context(|| format!("cannot read the model in {}", file.display()))?;
         Ok(Some(model))
     }
 
@@ -100,7 +100,8 @@ impl Store {
 fn write(model: &Model, file: &Path) -> Result<()> {
     let bytes = serde_json::to_vec(model).context("cannot write the model as JSON")?;
     let partial = file.with_extension("json.partial");
-    let mut out = fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+    let mut out =
+        fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
     out.write_all(&bytes).with_context(|| format!("cannot write {}", partial.display()))?;
     fs::rename(&partial, file).with_context(|| format!("cannot replace {}", file.display()))
 }

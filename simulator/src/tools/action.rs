@@ -28,7 +28,11 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
 }
 
 pub(super) fn set(call: &mut Call<'_>) -> Result<Answer, ToolError> {
-    let allowed = if call.version() == JujuVersion::V2_9 { "alphanumeric, hyphens and periods" } else { "alphanumeric and hyphens" };
+    let allowed = if call.version() == JujuVersion::V2_9 {
+        "alphanumeric, hyphens and periods"
+    } else {
+        "alphanumeric and hyphens"
+    };
     let mut writes = Vec::new();
     for word in &call.parsed.positionals {
         let Some((path, value)) = word.split_once('=') else {

@@ -54,7 +54,8 @@ fn relay(address: &str, mut request: ToolRequest) -> Result<u8, String> {
 }
 
 fn call(address: &str, request: &ToolRequest) -> Result<ToolReply, String> {
-    let refused = |error: &dyn std::fmt::Display| format!("cannot talk to the unit agent at {address}: {error}");
+    let refused =
+        |error: &dyn std::fmt::Display| format!("cannot talk to the unit agent at {address}: {error}");
     let mut stream = UnixStream::connect(address).map_err(|error| refused(&error))?;
     let bytes = serde_json::to_vec(request).map_err(|error| refused(&error))?;
     stream.write_all(&bytes).map_err(|error| refused(&error))?;

@@ -19,14 +19,17 @@ pub(super) fn config_get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     let store = call.store;
     let options = call.context.caches.options.get_or_insert_with(|| {
         store.read(|model| {
-            let application = model.units.get(&unit).and_then(|unit| model.applications.get(&unit.application));
+            let application =
+                model.units.get(&unit).and_then(|unit| model.applications.get(&unit.application));
             application.map(|application| application.options()).unwrap_or_default()
         })
     });
     Ok(Answer::Value(Printed::Value(match key {
         Some(key) => options.get(&key).cloned().unwrap_or(Value::Null),
         None if wants_all => Value::Object(options.clone()),
-        None => Value::Object(options.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect()),
+        None => Value::Object(
+            options.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        ),
     })))
 }
 
@@ -45,7 +48,8 @@ pub(super) fn leader_get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     let store = call.store;
     let settings = call.context.caches.leader_settings.get_or_insert_with(|| {
         store.read(|model| {
-            let application = model.units.get(&unit).and_then(|unit| model.applications.get(&unit.application));
+            let application =
+                model.units.get(&unit).and_then(|unit| model.applications.get(&unit.application));
             application.map(|application| application.leader_settings.clone()).unwrap_or_default()
         })
     });
@@ -58,7 +62,9 @@ pub(super) fn leader_get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
 pub(super) fn leader_set(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     let writes = keyvalue::parse_words(&call.parsed.positionals)?;
     if !call.is_leader() {
-        return Err(ToolError::failed("cannot write leadership settings: cannot write settings: not the leader"));
+        return Err(ToolError::failed(
+            "cannot write leadership settings: cannot write settings: not the leader",
+        ));
     }
     let unit = call.context.unit.clone();
     call.context.caches.leader_settings = None;
@@ -86,7 +92,9 @@ pub(super) fn credential_get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     if !is_trusted {
         return Err(ToolError::failed("cannot access cloud credentials: permission denied"));
     }
-    Ok(Answer::Value(Printed::Value(json!({"type": "manual", "name": "local", "region": "", "endpoint": ""}))))
+    Ok(Answer::Value(Printed::Value(
+        json!({"type": "manual", "name": "local", "region": "", "endpoint": ""}),
+    )))
 }
 
 pub(super) fn goal_state(call: &mut Call<'_>) -> Result<Answer, ToolError> {

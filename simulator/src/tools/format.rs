@@ -238,7 +238,10 @@ fn reads_as_other_type(text: &str) -> bool {
     const WORDS: &[&str] = &["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~"];
     let lower = text.to_ascii_lowercase();
     let is_date = text.len() >= 8
-        && text.split(['-', 'T', ' ']).next().is_some_and(|y| y.len() == 4 && y.bytes().all(|b| b.is_ascii_digit()))
+        && text
+            .split(['-', 'T', ' '])
+            .next()
+            .is_some_and(|y| y.len() == 4 && y.bytes().all(|b| b.is_ascii_digit()))
         && text.as_bytes().get(4) == Some(&b'-');
     WORDS.contains(&lower.as_str())
         || is_date
@@ -249,7 +252,9 @@ fn reads_as_other_type(text: &str) -> bool {
 fn looks_like_number(lower: &str) -> bool {
     let digits = lower.trim_start_matches(['+', '-']).replace('_', "");
     let radix = |prefix: &str, radix: u32| {
-        digits.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix)))
+        digits
+            .strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix)))
     };
     radix("0x", 16) || radix("0o", 8) || radix("0b", 2) || is_decimal(&digits)
 }
@@ -313,7 +318,8 @@ mod tests {
     #[test]
     fn every_kind_of_value_prints_as_in_juju() {
         let text = |text: &str| Printed::Value(json!(text));
-        let strings = |items: &[&str]| Printed::Strings(items.iter().map(|item| (*item).to_owned()).collect());
+        let strings =
+            |items: &[&str]| Printed::Strings(items.iter().map(|item| (*item).to_owned()).collect());
         let rows = [
             (Printed::Value(Value::Null), "", "", "null\n"),
             (text(""), "", "\"\"\n", "\"\"\n"),
@@ -332,7 +338,12 @@ mod tests {
             (Printed::Value(json!(["a", "b"])), "- a\n- b\n", "- a\n- b\n", "[\"a\",\"b\"]\n"),
             (Printed::Value(json!({})), "{}\n", "{}\n", "{}\n"),
             (Printed::NilMap, "{}\n", "{}\n", "null\n"),
-            (Printed::Value(json!({"k10": "<", "k2": 1})), "k2: 1\nk10: <\n", "k2: 1\nk10: <\n", "{\"k10\":\"\\u003c\",\"k2\":1}\n"),
+            (
+                Printed::Value(json!({"k10": "<", "k2": 1})),
+                "k2: 1\nk10: <\n",
+                "k2: 1\nk10: <\n",
+                "{\"k10\":\"\\u003c\",\"k2\":1}\n",
+            ),
         ];
         for (printed, smart, yaml, json) in rows {
             assert_eq!(Format::Smart.print(&printed).unwrap(), smart, "smart {printed:?}");

@@ -23,7 +23,8 @@ pub fn parse_words(words: &[String]) -> Result<BTreeMap<String, String>, ToolErr
 
 /// Reads a YAML mapping of scalars into text to text. Scalars keep their source spelling; null becomes empty.
 pub fn parse_file(text: &str) -> Result<BTreeMap<String, String>, ToolError> {
-    let mismatch = |error: &dyn std::fmt::Display| ToolError::failed(format!("yaml: unmarshal errors:\n  {error}"));
+    let mismatch =
+        |error: &dyn std::fmt::Display| ToolError::failed(format!("yaml: unmarshal errors:\n  {error}"));
     if text.trim().is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -110,7 +111,14 @@ mod tests {
     fn scalars_in_a_file_keep_their_spelling() {
         let text = "a: 1.50\nb: 0x10\nc: yes\nd: ~\ne:\nf: null\ng: |\n  x\n  y\nh: \"12\"\n";
         let expected = map(&[
-            ("a", "1.50"), ("b", "0x10"), ("c", "yes"), ("d", ""), ("e", ""), ("f", ""), ("g", "x\ny\n"), ("h", "12"),
+            ("a", "1.50"),
+            ("b", "0x10"),
+            ("c", "yes"),
+            ("d", ""),
+            ("e", ""),
+            ("f", ""),
+            ("g", "x\ny\n"),
+            ("h", "12"),
         ]);
         assert_eq!(parse_file(text).unwrap(), expected);
     }

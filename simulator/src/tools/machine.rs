@@ -12,7 +12,8 @@ pub(super) fn juju_log(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     }
     let message = call.parsed.positionals.join(" ");
     let relation = call.context.hook.as_ref().and_then(|hook| hook.relation.as_ref());
-    let prefix = relation.map(|relation| format!("{}:{}: ", relation.endpoint, relation.id)).unwrap_or_default();
+    let prefix =
+        relation.map(|relation| format!("{}:{}: ", relation.endpoint, relation.id)).unwrap_or_default();
     let wanted = call.parsed.value("l").unwrap_or("INFO").to_ascii_uppercase();
     let level = match wanted.as_str() {
         _ if call.parsed.is_on("debug") => "DEBUG",
@@ -50,7 +51,8 @@ pub(super) fn resource_get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
         return Err(ToolError::usage("missing required resource name"));
     };
     call.parsed.at_most(1)?;
-    let refused = |cause: &str| ToolError::failed(format!("could not download resource: HTTP request failed: {cause}"));
+    let refused =
+        |cause: &str| ToolError::failed(format!("could not download resource: HTTP request failed: {cause}"));
     let found = call.store.read(|model| {
         let application = model.applications.get(&model.units.get(&call.context.unit)?.application)?;
         let declared = application.charm.declared.metadata.resources.get(&name)?;

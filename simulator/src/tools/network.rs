@@ -9,7 +9,9 @@ use super::relation::relation_id;
 use super::{Answer, Call, ToolError};
 
 pub(super) fn unit_get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
-    let Some(setting) = call.parsed.positional(0) else { return Err(ToolError::usage("no setting specified")) };
+    let Some(setting) = call.parsed.positional(0) else {
+        return Err(ToolError::usage("no setting specified"));
+    };
     if setting != "private-address" && setting != "public-address" {
         return Err(ToolError::usage(format!("unknown setting {setting:?}")));
     }

@@ -14,7 +14,9 @@ fn parse_range(text: &str) -> Result<PortRange, ToolError> {
     }
     let (ports, protocol) = lower.split_once('/').unwrap_or((lower.as_str(), "tcp"));
     if !matches!(protocol, "tcp" | "udp" | "icmp") {
-        return Err(ToolError::usage(format!("invalid protocol {protocol:?}, expected \"tcp\", \"udp\", or \"icmp\"")));
+        return Err(ToolError::usage(format!(
+            "invalid protocol {protocol:?}, expected \"tcp\", \"udp\", or \"icmp\""
+        )));
     }
     let number = |port: &str| {
         port.parse::<u16>().map_err(|error| {
@@ -37,19 +39,27 @@ fn parse_range(text: &str) -> Result<PortRange, ToolError> {
 }
 
 fn change(call: &mut Call<'_>, open: bool) -> Result<Answer, ToolError> {
-    let Some(text) = call.parsed.positional(0) else { return Err(ToolError::usage("no port or range specified")) };
+    let Some(text) = call.parsed.positional(0) else {
+        return Err(ToolError::usage("no port or range specified"));
+    };
     let range = parse_range(text)?;
     call.parsed.at_most(1)?;
     let listed = call.parsed.value("endpoints").unwrap_or_default();
-    let endpoints: Vec<String> =
-        listed.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "*").map(str::to_owned).collect();
+    let endpoints: Vec<String> = listed
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && *name != "*")
+        .map(str::to_owned)
+        .collect();
     let unit = call.context.unit.clone();
     call.store.read(|model| {
         let record = model.units.get(&unit);
         let declared = record.and_then(|record| model.applications.get(&record.application));
         if let Some(application) = declared {
             let metadata = &application.charm.declared.metadata;
-            let is_known = |name: &String| metadata.endpoints.contains_key(name) || metadata.extra_bindings.contains(name);
+            let is_known = |name: &String| {
+                metadata.endpoints.contains_key(name) || metadata.extra_bindings.contains(name)
+            };
             if let Some(unknown) = endpoints.iter().find(|name| !is_known(name)) {
                 let word = if open { "open" } else { "close" };
                 return Err(ToolError::failed(format!(
@@ -113,7 +123,9 @@ mod tests {
 
     #[test]
     fn ranges_are_read_and_shown_as_juju_does() {
-        for (text, shown) in [("80", "80/tcp"), ("80-90/UDP", "80-90/udp"), ("ICMP", "icmp"), ("80-80", "80/tcp")] {
+        for (text, shown) in
+            [("80", "80/tcp"), ("80-90/UDP", "80-90/udp"), ("ICMP", "icmp"), ("80-80", "80/tcp")]
+        {
             assert_eq!(parse_range(text).unwrap().to_string(), shown);
         }
         for (text, message) in [

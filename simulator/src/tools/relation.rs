@@ -51,7 +51,8 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
 
 fn target(call: &Call<'_>, id: u64) -> Result<Target, ToolError> {
     let wants_application = call.parsed.is_on("app");
-    let current = call.context.hook.as_ref().and_then(|hook| hook.relation.as_ref()).filter(|current| current.id == id);
+    let current =
+        call.context.hook.as_ref().and_then(|hook| hook.relation.as_ref()).filter(|current| current.id == id);
     let Some(name) = call.parsed.positional(1) else {
         let remote_unit = current.and_then(|current| current.remote_unit.clone());
         let remote_application = current.map(|current| current.remote_application.clone());
@@ -63,7 +64,11 @@ fn target(call: &Call<'_>, id: u64) -> Result<Target, ToolError> {
     };
     if is_unit_name(name) {
         let application = application_of(name).to_owned();
-        return Ok(if wants_application { Target::Application(application) } else { Target::Unit(name.to_owned()) });
+        return Ok(if wants_application {
+            Target::Application(application)
+        } else {
+            Target::Unit(name.to_owned())
+        });
     }
     if !is_application_name(name) {
         return Err(ToolError::usage(format!("invalid unit name {name:?}")));
@@ -84,10 +89,12 @@ fn is_application_name(name: &str) -> bool {
 
 /// Runs a question on the model's own record of a relation.
 fn with_relation<R>(call: &Call<'_>, id: u64, look: impl FnOnce(&Relation) -> R) -> Result<R, ToolError> {
-    let gone = if call.version() == crate::model::JujuVersion::V4_0 { "relation not found" } else { "permission denied" };
-    call.store
-        .read(|model| model.relations.get(&id).map(look))
-        .ok_or_else(|| ToolError::failed(gone))
+    let gone = if call.version() == crate::model::JujuVersion::V4_0 {
+        "relation not found"
+    } else {
+        "permission denied"
+    };
+    call.store.read(|model| model.relations.get(&id).map(look)).ok_or_else(|| ToolError::failed(gone))
 }
 
 fn unit_bag(call: &mut Call<'_>, id: u64, unit: &str) -> Result<Settings, ToolError> {
@@ -103,7 +110,11 @@ fn unit_bag(call: &mut Call<'_>, id: u64, unit: &str) -> Result<Settings, ToolEr
     }
     let is_member = known(call, id)?.members.contains(unit);
     let cache_key = (id, unit.to_owned());
-    let cached = if is_member { call.context.member_bags.get(&cache_key) } else { call.context.caches.other_bags.get(&cache_key) };
+    let cached = if is_member {
+        call.context.member_bags.get(&cache_key)
+    } else {
+        call.context.caches.other_bags.get(&cache_key)
+    };
     if let Some(settings) = cached {
         return Ok(settings.clone());
     }
@@ -123,8 +134,9 @@ fn unit_bag(call: &mut Call<'_>, id: u64, unit: &str) -> Result<Settings, ToolEr
 fn own_unit_bag(call: &mut Call<'_>, id: u64) -> Result<Settings, ToolError> {
     if !call.context.caches.own_bags.contains_key(&id) {
         let unit = call.context.unit.clone();
-        let settings =
-            with_relation(call, id, |relation| relation.units.get(&unit).map(|member| member.bag.settings.clone()))?;
+        let settings = with_relation(call, id, |relation| {
+            relation.units.get(&unit).map(|member| member.bag.settings.clone())
+        })?;
         call.context.caches.own_bags.insert(id, settings.unwrap_or_default());
     }
     let mut settings = call.context.caches.own_bags.get(&id).cloned().unwrap_or_default();

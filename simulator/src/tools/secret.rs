@@ -144,7 +144,11 @@ pub(super) fn revoke(call: &mut Call<'_>) -> Result<Answer, ToolError> {
         Some(subject) => subject,
         None => {
             let relation = relation_id(call)?;
-            call.context.relations.get(&relation).map(|known| known.remote_application.clone()).unwrap_or_default()
+            call.context
+                .relations
+                .get(&relation)
+                .map(|known| known.remote_application.clone())
+                .unwrap_or_default()
         }
     };
     let mut secret = managed(call, &id)?;

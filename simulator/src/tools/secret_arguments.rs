@@ -50,12 +50,19 @@ pub(super) fn content(call: &Call<'_>, words: &[String]) -> Result<BTreeMap<Stri
         add(call, &mut content, key, value.to_owned())?;
     }
     if content.values().map(String::len).sum::<usize>() > CONTENT_BYTES_MAX {
-        return Err(ToolError::usage(format!("secret content size over {CONTENT_BYTES_MAX} bytes not valid")));
+        return Err(ToolError::usage(format!(
+            "secret content size over {CONTENT_BYTES_MAX} bytes not valid"
+        )));
     }
     Ok(content)
 }
 
-fn add(call: &Call<'_>, content: &mut BTreeMap<String, String>, key: &str, value: String) -> Result<(), ToolError> {
+fn add(
+    call: &Call<'_>,
+    content: &mut BTreeMap<String, String>,
+    key: &str,
+    value: String,
+) -> Result<(), ToolError> {
     let (name, encoded) = if let Some(name) = key.strip_suffix("#base64") {
         if STANDARD.decode(&value).is_err() {
             return Err(ToolError::usage(format!("base64 value for key {name:?} not valid")));
@@ -104,7 +111,9 @@ mod tests {
             assert_eq!(parse_id(&text).unwrap(), id);
         }
         assert!(parse_id("secret:short").is_err());
-        for (key, valid) in [("abc", true), ("ab", false), ("a-b-c", true), ("1abc", false), ("ab--c", false), ("Abc", false)] {
+        for (key, valid) in
+            [("abc", true), ("ab", false), ("a-b-c", true), ("1abc", false), ("ab--c", false), ("Abc", false)]
+        {
             assert_eq!(is_key(key), valid, "{key}");
         }
     }

@@ -73,16 +73,21 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     print(content, key.as_deref())
 }
 
-fn print(content: &std::collections::BTreeMap<String, String>, key: Option<&str>) -> Result<Answer, ToolError> {
+fn print(
+    content: &std::collections::BTreeMap<String, String>,
+    key: Option<&str>,
+) -> Result<Answer, ToolError> {
     let decode = |text: &String| {
         STANDARD.decode(text).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     };
     let Some(key) = key else {
-        let map: Map<String, Value> = content.iter().map(|(key, value)| (key.clone(), json!(decode(value)))).collect();
+        let map: Map<String, Value> =
+            content.iter().map(|(key, value)| (key.clone(), json!(decode(value)))).collect();
         return Ok(Answer::Value(Printed::Value(Value::Object(map))));
     };
     let (name, is_raw) = key.strip_suffix("#base64").map_or((key, false), |name| (name, true));
-    let value = content.get(name).ok_or_else(|| ToolError::failed(format!("secret key value {name:?} not found")))?;
+    let value =
+        content.get(name).ok_or_else(|| ToolError::failed(format!("secret key value {name:?} not found")))?;
     Ok(Answer::Value(Printed::Value(json!(if is_raw { value.clone() } else { decode(value) }))))
 }
 

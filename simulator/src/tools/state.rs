@@ -25,7 +25,11 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     call.parsed.at_most(1)?;
     let state = view(call);
     let Some(key) = call.parsed.positional(0).filter(|key| *key != "-") else {
-        return Ok(Answer::Value(if state.is_empty() { Printed::NilMap } else { Printed::Value(json!(state)) }));
+        return Ok(Answer::Value(if state.is_empty() {
+            Printed::NilMap
+        } else {
+            Printed::Value(json!(state))
+        }));
     };
     match state.get(key) {
         Some(value) => Ok(Answer::Value(Printed::Value(json!(value)))),

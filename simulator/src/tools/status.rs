@@ -14,7 +14,10 @@ pub(super) fn set(call: &mut Call<'_>) -> Result<Answer, ToolError> {
         return Err(ToolError::usage("invalid args, require <status> [message]"));
     };
     if !WORDS.contains(&word.as_str()) {
-        return Err(ToolError::usage(format!("invalid status {word:?}, expected one of [{}]", WORDS.join(" "))));
+        return Err(ToolError::usage(format!(
+            "invalid status {word:?}, expected one of [{}]",
+            WORDS.join(" ")
+        )));
     }
     call.parsed.at_most(2)?;
     let message = call.parsed.positional(1).unwrap_or_default().to_owned();
@@ -55,7 +58,11 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
             .unwrap_or_else(|| StatusEntry::new("unknown", "", 0))
     });
     let wants_word = !with_data && call.parsed.value("format").is_none_or(|format| format == "smart");
-    Ok(Answer::Value(Printed::Value(if wants_word { json!(status.current) } else { structure(status, with_data) })))
+    Ok(Answer::Value(Printed::Value(if wants_word {
+        json!(status.current)
+    } else {
+        structure(status, with_data)
+    })))
 }
 
 fn structure(status: &StatusEntry, with_data: bool) -> Value {

@@ -14,7 +14,8 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     let Some(id) = given.clone().or(current) else {
         return Err(ToolError::usage("no storage instance specified"));
     };
-    let is_well_formed = id.split_once('/').is_some_and(|(name, number)| !name.is_empty() && number.parse::<u64>().is_ok());
+    let is_well_formed =
+        id.split_once('/').is_some_and(|(name, number)| !name.is_empty() && number.parse::<u64>().is_ok());
     if given.is_some() && !is_well_formed {
         return Err(call.parsed.invalid("s", &format!("invalid storage ID {id:?}")));
     }
@@ -74,14 +75,17 @@ pub(super) fn add(call: &mut Call<'_>) -> Result<Answer, ToolError> {
     call.store.read(|model| {
         let application = model.units.get(&unit).and_then(|unit| model.applications.get(&unit.application));
         for (name, count) in &wishes {
-            let spec = application.and_then(|application| application.charm.declared.metadata.storage.get(name));
+            let spec =
+                application.and_then(|application| application.charm.declared.metadata.storage.get(name));
             let Some(spec) = spec else {
                 return Err(ToolError::failed(format!("charm storage {name:?} not found")));
             };
             let has = model.storage_of(&unit).filter(|i| i.name == *name && i.life == Life::Alive).count();
             let total = u32::try_from(has).unwrap_or(u32::MAX).saturating_add(*count);
             if let Some(most) = spec.maximum.filter(|most| total > *most) {
-                return Err(ToolError::failed(format!("at most {most} instances supported, {total} specified")));
+                return Err(ToolError::failed(format!(
+                    "at most {most} instances supported, {total} specified"
+                )));
             }
         }
         Ok(())
