@@ -85,6 +85,7 @@ pub fn next(world: &World) -> Next {
     }
     install::next(world)
         .or_else(|| tls::next(world))
+        .or_else(|| upkeep::trust(world))
         .or_else(|| membership::next(world))
         .or_else(|| service::next(world))
         .or_else(|| upkeep::next(world))

@@ -84,6 +84,7 @@ pub(super) fn ready(number: u32) -> World {
     w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
     w.host.service = Service::Stopped;
     w.host.credentials = Some(credentials());
+    w.host.trusted = Some(credentials().ca);
     w.authority.answer = Answered::Usable(credentials());
     w
 }
@@ -165,7 +166,6 @@ fn converge_files(w: &mut World) {
             Next::Do(Step::WriteConfig { settings, version, .. }) => {
                 w.host.config = Some(settings.render(&version))
             }
-            Next::Do(Step::TrustAuthority(ca)) => w.host.trusted = Some(ca),
             Next::Do(Step::WriteShellProfile(text)) => w.host.shell_profile = Some(text),
             _ => return,
         }
@@ -268,6 +268,23 @@ fn a_learner_is_promoted_once_it_runs() {
     let members = [member(0, false), member(1, true)];
     let w = settled(1, &members);
     assert_eq!(next(&w), Next::Do(Step::Promote(MemberId(101))));
+}
+
+#[test]
+fn the_host_trusts_the_authority_without_keeping_others_waiting() {
+    let trust = Next::Do(Step::TrustAuthority(credentials().ca));
+    let mut w = ready(1);
+    w.host.trusted = None;
+    w.peers.cluster.bootstrap_unit = "etcd/0".parse().ok();
+    assert_eq!(next(&w), trust, "a unit that waits has the time");
+    w.peers.cluster.bootstrap_unit = "etcd/1".parse().ok();
+    w.peers.cluster.token = Some("t".into());
+    assert!(matches!(next(&w), Next::Do(Step::WriteConfig { .. })), "everyone waits for the first member");
+    let mut w = settled(1, &three());
+    w.host.trusted = None;
+    assert!(matches!(next(&w), Next::Done(_)), "the others wait to hear of the new member");
+    w.peers.own = Databag::from([("member-id".to_owned(), MemberId(101).to_string())]);
+    assert_eq!(next(&w), trust);
 }
 
 #[test]

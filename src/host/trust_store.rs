@@ -93,6 +93,7 @@ impl Store {
             1 => vec![format!("{name}.crt")],
             count => (1..=count).map(|number| format!("{name}-{number}.crt")).collect(),
         };
+        let replaces = !self.files_of(name)?.is_empty();
         files::make_dir(&self.sources, 0o755)?;
         for (file, piece) in wanted.iter().zip(&pieces) {
             files::write_atomic(self.sources.join(file), piece.as_bytes(), 0o644)?;
@@ -100,7 +101,7 @@ impl Store {
         for file in self.files_of(name)?.iter().filter(|file| !wanted.contains(file)) {
             files::remove_if_exists(self.sources.join(file))?;
         }
-        self.renew().await?;
+        self.renew(replaces).await?;
         Ok(Written::Changed)
     }
 
@@ -112,16 +113,16 @@ impl Store {
         for file in files {
             files::remove_if_exists(self.sources.join(file))?;
         }
-        self.renew().await?;
+        self.renew(true).await?;
         Ok(Written::Changed)
     }
 
-    /// `--fresh`, because otherwise the program neither notices new content under an old name nor a file that has
-    /// gone, and leaves the links by hash as they were.
-    async fn renew(&self) -> Result<(), ProcessError> {
+    /// `fresh` (slow: every link is made anew), because otherwise the program neither notices new content under an
+    /// old name nor a file that has gone, and leaves the links by hash as they were. A new file needs no such care.
+    async fn renew(&self, fresh: bool) -> Result<(), ProcessError> {
         let (program, args) =
             self.update.split_first().map_or(("", &[][..]), |(program, args)| (program, args));
-        Run::new(program).args(args).arg("--fresh").timeout(Duration::from_secs(120)).output().await.map(drop)
+        Run::new(program).args(args).args(fresh.then_some("--fresh")).timeout(Duration::from_secs(120)).output().await.map(drop)
     }
 
     /// Our files in the order of their certificates: `NAME.crt`, then `NAME-1.crt`, `NAME-2.crt`, …
