@@ -70,10 +70,11 @@ impl Exec {
             [script] => script.clone(),
             words => words::shell_quoted(words),
         };
+        let command = vec!["/bin/bash".to_owned(), "-c".to_owned(), script];
         let timeout_ms = words::milliseconds(self.wait);
         let mut results = Map::new();
         for unit in &units {
-            let request = Request::Exec { unit: unit.clone(), command: vec![script.clone()], timeout_ms };
+            let request = Request::Exec { unit: unit.clone(), command: command.clone(), timeout_ms };
             results.insert(unit.clone(), model.ask(request).await?);
         }
         print(&results, self.format)

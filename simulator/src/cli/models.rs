@@ -1,6 +1,7 @@
 //! `add-model`, `models` and `destroy-model`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -11,6 +12,9 @@ use crate::api::Request;
 use crate::machine::Machines;
 use crate::machine::light::LightMachines;
 use crate::model::JujuVersion;
+
+/// How long a controller may take to end after its model is gone.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  juju-sim add-model old --juju-version 2.9")]
@@ -98,11 +102,49 @@ impl DestroyModel {
         if self.force && !model.is_running().await {
             force(&model).await?;
         } else {
+            // An answer, whatever it says, shows that the controller of which the file tells is alive, or was just started.
+            let _ = model.ask(Request::Status).await;
+            let controller = Controller::of(&model);
             model.ask(Request::Destroy).await?;
+            controller.ended().await?;
         }
         remark("Model destroyed.")?;
         Ok(0)
     }
+}
+
+/// The process of a controller, known by its number and start time together.
+struct Controller {
+    identity: Option<(String, String)>,
+}
+
+impl Controller {
+    fn of(model: &Model) -> Self {
+        let text = std::fs::read_to_string(model.directory().join("controller.pid")).unwrap_or_default();
+        let identity = text.trim().split_once(' ').map(|(pid, start)| (pid.to_owned(), start.to_owned()));
+        Self { identity }
+    }
+
+    /// Waits for its end, so that nothing at all is left of a model when the command returns.
+    async fn ended(&self) -> Result<()> {
+        let Some((pid, start)) = &self.identity else { return Ok(()) };
+        let began = Instant::now();
+        while is_alive(pid, start) {
+            if began.elapsed() > END_LIMIT {
+                bail!("cannot see the end of the controller: process {pid} is still there");
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+}
+
+fn is_alive(pid: &str, start: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // After the name in brackets: the state, and as the twentieth the start time.
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    fields.get(19) == Some(&start) && fields.first() != Some(&"Z")
 }
 
 /// What the controller does at the end of a model, without it.
