@@ -89,7 +89,8 @@ pub enum Request {
     ShowUnit {
         unit: String,
     },
-    /// Run a command line, its words joined by blanks and read by bash, in a hook context of the unit (`juju exec`); `Done` carries `{"stdout","stderr","return-code"}`.
+    /// Run a program (the first word, with the others as they stand) in a hook context of the unit (`juju exec`); `Done`
+    /// carries `{"stdout","stderr","return-code"}`.
     Exec {
         unit: String,
         command: Vec<String>,
@@ -245,6 +246,8 @@ pub enum Lab {
         hook: Option<String>,
         call: u32,
         after: bool,
+        /// Later hooks die too, each this many calls later; 0: only one.
+        step: u32,
     },
     /// SIGKILL the process of the hook or action that runs now. `Failed` when there is none.
     KillRunning {

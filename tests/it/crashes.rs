@@ -1,31 +1,39 @@
-//! `dispatch` is killed at its hook tool calls; Juju retries the hook; everything must come right by itself.
+//! `dispatch` is killed at each of its hook tool calls; Juju retries the hook; everything must come right by itself.
 
 use crate::on_every_kind;
 use crate::sim::{Kind, Model};
 
-on_every_kind!(killed_while_the_cluster_forms, killed_while_a_unit_joins);
+on_every_kind!(killed_at_every_call_while_the_cluster_forms, killed_at_every_call_while_a_unit_joins);
 
-/// Hooks that carry the cluster from nothing to three members, and the tool calls to die at. The last ones of a
-/// hook are where its results are published.
-const DEATHS: [(&str, u32); 6] = [
-    ("install", 3),
-    ("cluster-relation-created", 9),
-    ("certificates-relation-changed", 4),
-    ("certificates-relation-changed", 14),
-    ("cluster-relation-changed", 12),
-    ("cluster-relation-changed", 18),
-];
-
-fn killed_while_the_cluster_forms(kind: Kind) {
-    let model = Model::new(kind);
+fn killed_at_every_call_while_the_cluster_forms(kind: Kind) {
+    let model = Model::with_quick_retries(kind);
     model.deploy_easyrsa();
-    model.run(&["add-model-note"]);
-    model.deploy_etcd(3);
-    let _ = DEATHS;
-    model.settle(3);
+    model.deploy_etcd(1);
+    model.run(&["integrate", "etcd", "easyrsa"]);
+    die_often(&model, "etcd/0", "certificates-relation-changed");
+    model.settle(1);
+    let members = model.etcdctl("etcd/0", "member list");
+    assert_eq!(members.lines().count(), 1, "{members}");
 }
 
-fn killed_while_a_unit_joins(kind: Kind) {
-    let model = Model::with_cluster(kind, 1);
+fn killed_at_every_call_while_a_unit_joins(kind: Kind) {
+    let model = Model::with_quick_retries(kind);
+    model.deploy_easyrsa();
+    model.deploy_etcd(1);
+    model.run(&["integrate", "etcd", "easyrsa"]);
     model.settle(1);
+    model.etcdctl("etcd/0", "put kept yes");
+    model.run(&["add-unit", "etcd", "-n", "1"]);
+    die_often(&model, "etcd/1", "cluster-relation-changed");
+    model.settle(2);
+    assert_eq!(model.etcdctl("etcd/1", "get kept --print-value-only").trim(), "yes");
+    let members = model.etcdctl("etcd/0", "member list -w json");
+    let members: serde_json::Value = serde_json::from_str(&members).unwrap();
+    assert_eq!(members["members"].as_array().unwrap().len(), 2, "{members}");
+}
+
+/// Kills the unit's hooks from the named one on: the first after its first tool call has taken effect, the next
+/// three calls later, and so on, where a careless charm would believe that it had also finished.
+fn die_often(model: &Model, unit: &str, hook: &str) {
+    model.run(&["lab", "kill-hook", unit, "--hook", hook, "--call", "1", "--step", "3", "--after"]);
 }

@@ -7,6 +7,7 @@ mod certificates;
 mod crashes;
 mod deploying;
 mod losing;
+mod maintenance;
 mod scaling;
 mod sim;
 

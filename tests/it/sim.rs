@@ -105,6 +105,14 @@ impl Model {
         self.run(&["integrate", &format!("{name}:db"), "etcd:db"]);
     }
 
+    /// An empty model in which a failed hook is retried almost at once.
+    pub fn with_quick_retries(kind: Kind) -> Model {
+        let model = Model::new(kind);
+        model.run(&["add-model", "default"]);
+        model.run(&["model-config", "hook-retry-initial=200ms"]);
+        model
+    }
+
     /// A cluster with its certificates, and nothing else.
     pub fn with_cluster(kind: Kind, units: u32) -> Model {
         let model = Model::new(kind);

@@ -72,6 +72,15 @@ pub struct KillPlan {
     pub call: u32,
     /// After its effect instead of before.
     pub after: bool,
+    /// Later runs are killed too, each this many calls later than the one before; 0: only one run.
+    pub step: u32,
+}
+
+impl KillPlan {
+    /// What is planned for the runs after this one.
+    pub fn next(&self) -> Option<Self> {
+        (self.step > 0).then(|| Self { call: self.call.saturating_add(self.step), ..self.clone() })
+    }
 }
 
 /// What was read once in this run and is not read again.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 
-use super::context::Context;
+use super::context::{Context, KillPlan};
 use super::{Agent, Engine, environment, log};
 
 /// How long output is still read after the process has ended; a background child may hold the pipe for ever.
@@ -104,6 +104,7 @@ impl Agent {
         let mut plan = self.runtime.kill_plan.lock().unwrap_or_else(PoisonError::into_inner);
         if plan.as_ref().is_some_and(|plan| plan.hook.as_ref().is_none_or(|wanted| wanted == run_name)) {
             context.kill = plan.take();
+            *plan = context.kill.as_ref().and_then(KillPlan::next);
         }
     }
 }

@@ -106,6 +106,9 @@ struct KillHook {
     /// Kill it after the call has had its effect; before it otherwise
     #[arg(long)]
     after: bool,
+    /// Kill the later hooks too, each this many calls later than the one before
+    #[arg(long, value_name = "CALLS", default_value_t = 0)]
+    step: u32,
 }
 
 impl Lab {
@@ -145,8 +148,8 @@ impl Fault {
             Self::SetAddress { unit, address } => {
                 api::Lab::SetAddress { unit: model.resolve(&unit).await?, address: address.to_string() }
             }
-            Self::KillHook(KillHook { unit, hook, call, after }) => {
-                api::Lab::KillHook { unit: model.resolve(&unit).await?, hook, call, after }
+            Self::KillHook(KillHook { unit, hook, call, after, step }) => {
+                api::Lab::KillHook { unit: model.resolve(&unit).await?, hook, call, after, step }
             }
             Self::KillRunning { unit } => api::Lab::KillRunning { unit: model.resolve(&unit).await? },
             Self::UpdateStatus { subject } => api::Lab::UpdateStatus { subject },

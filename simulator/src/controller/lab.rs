@@ -23,7 +23,9 @@ pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String
         Lab::StartMachine { unit } => start_machine(engine, &unit).await,
         Lab::Reboot { unit } => reboot(engine, &unit).await,
         Lab::SetAddress { unit, address } => set_address(engine, &unit, &address).await,
-        Lab::KillHook { unit, hook, call, after } => plan_kill(engine, &unit, KillPlan { hook, call, after }),
+        Lab::KillHook { unit, hook, call, after, step } => {
+            plan_kill(engine, &unit, KillPlan { hook, call, after, step })
+        }
         Lab::KillRunning { unit } => kill_running(engine, &unit).await,
         Lab::UpdateStatus { subject } => update_status(engine, &subject).await,
         Lab::Leader { unit } => lead(engine, &unit),
