@@ -225,3 +225,73 @@ fn walk(directory: &Path, text: &mut String, left: &mut usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    const KEY: &str = include_str!("../tls/fixtures/rsa.pkcs1.key");
+
+    fn unpacked(packed: &[u8]) -> String {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn no_key_and_no_token_leaves_the_machine() {
+        let config = "name: etcd0\ninitial-cluster-token: Tok-3n\n";
+        let journal = format!("started with Tok-3n\n{KEY}{{\"initial-cluster-token\":\"another\"}}\n");
+        let packed = pack(&[("etcd.conf.yml", config.to_owned()), ("journal.txt", journal)], &["Tok-3n"]);
+        let text = unpacked(&packed.unwrap());
+        assert!(text.contains("name: etcd0") && text.contains("started with (left out)"), "{text}");
+        for secret in ["PRIVATE KEY", KEY.lines().nth(1).unwrap(), "Tok-3n", "another"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_told_without_what_belongs_to_them() {
+        let text = certificates(Some(&Credentials {
+            ca: include_str!("../tls/fixtures/ecdsa.crt").to_owned(),
+            server_certificate: include_str!("../tls/fixtures/rsa.crt").to_owned(),
+            server_key: KEY.to_owned(),
+            client_certificate: "nonsense".to_owned(),
+            client_key: KEY.to_owned(),
+        }));
+        assert!(text.contains("addresses: 10.0.0.1 fd00::1"), "{text}");
+        assert!(text.contains("server.key: belongs to its certificate"), "{text}");
+        assert!(text.contains("client.crt: cannot find a PEM certificate in it"), "{text}");
+        assert!(!text.contains("-----"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_cannot_be_looked_at_still_gets_its_bundle() {
+        let variable = |name: &str| match name {
+            "JUJU_UNIT_NAME" => Some("etcd/0".to_owned()),
+            "JUJU_VERSION" => Some("3.6.0".to_owned()),
+            "JUJU_CHARM_DIR" => Some("/tmp".to_owned()),
+            "JUJU_DISPATCH_PATH" => Some("actions/debug".to_owned()),
+            _ => None,
+        };
+        let context = Context::parse(variable, "dispatch").unwrap();
+        let blind = Err(anyhow::anyhow!("no disk"));
+        let parts = parts(&context, &blind, 0).await;
+        let text = unpacked(&pack(&parts, &secrets(&blind)).unwrap());
+        assert!(text.contains("unit: etcd/0") && text.contains("time: 1970-01-01"), "{text}");
+        assert!(text.contains("this machine cannot be looked at: no disk"), "{text}");
+    }
+
+    #[test]
+    fn a_listing_has_names_and_sizes_and_no_content() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("member")).unwrap();
+        std::fs::write(home.path().join("member/db"), "content").unwrap();
+        let root = home.path().display().to_string();
+        let text = listing(&[&root, &root, "/no/such/place"]);
+        assert_eq!(text.matches(" 7 ").count(), 1, "{text}");
+        assert!(text.contains("/member/db\n") && !text.contains("content"), "{text}");
+        assert!(text.contains("/no/such/place: "), "{text}");
+    }
+}

@@ -19,7 +19,7 @@ pub(super) async fn run(unit: &UnitName, look: &Local, tools: &Tools) -> Result<
     maintain(&Cluster::reach(look).await?, unit, tools).await
 }
 
-async fn maintain(cluster: &Cluster, unit: &UnitName, tools: &Tools) -> Result<Report> {
+pub(super) async fn maintain(cluster: &Cluster, unit: &UnitName, tools: &Tools) -> Result<Report> {
     let alarms = cluster.client.alarms().await.context("cannot list the alarms")?;
     if !of_kind(&alarms, AlarmKind::Corrupt).is_empty() {
         bail!(

@@ -1,6 +1,8 @@
 //! One file per action. An action answers by results or by a failure that says what to do; its process ends with
 //! 0 either way, since Juju drops the message of one that does not.
 
+#[cfg(test)]
+mod against_etcd;
 mod alarms;
 mod cluster;
 mod compact;

@@ -151,6 +151,14 @@ impl Server {
         self.child = run(binaries, &self.dir);
     }
 
+    /// The same with other settings.
+    pub async fn restart_with(&mut self, binaries: &Binaries, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        let text = self.settings.render(&binaries.version);
+        std::fs::write(self.dir.path().join("etcd.conf.yml"), text).unwrap();
+        self.restart(binaries).await;
+    }
+
     /// What the server says it was started with: the fields of its first log line of that kind.
     pub fn started_with(&self) -> serde_json::Value {
         let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap();

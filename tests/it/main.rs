@@ -1,6 +1,13 @@
 //! Whole models: the packed charm with real etcd, real TLS and a real easy-rsa, on the local Juju.
 //!
 //! Every scenario runs on each kind of model in [`KINDS`]: all supported generations of Juju, both versions of etcd.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod actions;
 mod certificates;

@@ -1,0 +1,145 @@
+//! Snapshots and maintenance, as an operator runs them.
+
+use serde_json::Value;
+
+use crate::on_every_kind;
+use crate::sim::{Kind, Model, Writer};
+
+on_every_kind!(
+    a_snapshot_holds_the_data_and_is_private,
+    a_full_database_is_cured_by_maintain,
+    defragmenting_does_not_stop_clients,
+    what_cannot_be_done_is_told,
+    a_support_bundle_has_no_secrets,
+);
+
+/// What a client may notice of a member that is busy.
+const GAP_MS: u64 = 2000;
+
+fn succeeded(model: &Model, unit: &str, words: &[&str]) -> Value {
+    let (results, failure) = model.action(unit, words);
+    assert_eq!(failure, None, "{words:?}: {results}");
+    results
+}
+
+fn refused(model: &Model, unit: &str, words: &[&str]) -> String {
+    let (results, failure) = model.action(unit, words);
+    failure.unwrap_or_else(|| panic!("{words:?} succeeded: {results}"))
+}
+
+fn a_snapshot_holds_the_data_and_is_private(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    for number in 0..20 {
+        model.etcdctl("etcd/0", &format!("put key{number} value{number}"));
+    }
+    let results = succeeded(&model, "etcd/1", &["snapshot"]);
+    let snapshot = &results["snapshot"];
+    let path = snapshot["path"].as_str().unwrap();
+    assert!(path.starts_with("/home/ubuntu/etcd-snapshots/etcd-snapshot-20"), "{path}");
+    assert_eq!(results["copy"]["cmd"], format!("juju scp etcd/1:{path} ."));
+    assert!(snapshot["keys"].as_str().unwrap().parse::<u32>().unwrap() >= 20, "{snapshot}");
+    let sum = model.shell("etcd/1", &format!("sha256sum {path}"));
+    assert!(sum.starts_with(snapshot["sha256"].as_str().unwrap()), "{sum}");
+    let open = model.shell("etcd/1", "find /home/ubuntu/etcd-snapshots -perm /077");
+    assert_eq!(open, "", "others can read these");
+
+    let status = model.shell(
+        "etcd/1",
+        &format!(
+            "cd $(mktemp -d) && tar xzf {path} && . /etc/profile.d/etcd.sh && etcdctl snapshot status db --write-out=json 2>/dev/null"
+        ),
+    );
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let revision: i64 = snapshot["revision"].as_str().unwrap().parse().unwrap();
+    assert!(status["revision"].as_i64().unwrap() >= revision, "{status} {snapshot}");
+    assert!(status["totalKey"].as_u64().unwrap() >= 20, "{status}");
+
+    let elsewhere = succeeded(&model, "etcd/2", &["snapshot", "target=/var/backups/deep/etcd"]);
+    let mode = model.shell("etcd/2", "stat -c %a /var/backups/deep/etcd");
+    assert_eq!((mode.trim(), elsewhere["snapshot"]["path"].as_str().is_some()), ("700", true));
+}
+
+fn a_full_database_is_cured_by_maintain(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.run(&["config", "etcd", "quota_backend_bytes=16777216"]);
+    model.settle(3);
+    let fill = "head -c 900000 /dev/zero | tr '\\0' x > /tmp/value; . /etc/profile.d/etcd.sh; \
+                for i in $(seq 60); do etcdctl put key < /tmp/value >/dev/null 2>&1 || exit 0; done; exit 1";
+    model.shell("etcd/0", fill);
+    let listed = succeeded(&model, "etcd/1", &["alarm-list"]);
+    assert!(listed["output"].as_str().unwrap().contains("alarm:NOSPACE"), "{listed}");
+
+    let results = succeeded(&model, "etcd/1", &["maintain"]);
+    assert!(results["disarmed"].as_str().unwrap().contains("NOSPACE on member "), "{results}");
+    for name in ["etcd0", "etcd1", "etcd2"] {
+        let size = |key: &str| results["members"][name][key].as_str().unwrap().parse::<u64>().unwrap();
+        assert!(size("after-bytes") < size("before-bytes") / 2, "{results}");
+    }
+    assert_eq!(succeeded(&model, "etcd/2", &["alarm-list"])["alarms"], "none");
+    model.etcdctl("etcd/2", "put key small");
+    assert_eq!(succeeded(&model, "etcd/0", &["maintain"])["disarmed"], "none");
+    model.settle(3);
+    model.assert_no_hook_failed();
+}
+
+fn defragmenting_does_not_stop_clients(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    let leader = model.raft_leader(&model.units("etcd"));
+    let compacted = succeeded(&model, "etcd/0", &["compact", "physical=true"]);
+    assert_eq!(compacted["already-compacted"], "false");
+    let results = succeeded(&model, &leader, &["defrag"]);
+    assert_eq!(results["members"].as_object().unwrap().len(), 3, "{results}");
+    assert_ne!(model.raft_leader(&model.units("etcd")), leader, "leadership was handed over");
+    succeeded(&model, &leader, &["maintain"]);
+    writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}
+
+fn what_cannot_be_done_is_told(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    let message = refused(&model, "etcd/0", &["snapshot", "target=backups"]);
+    assert!(message.starts_with("target: backups is not an absolute path"), "{message}");
+    let message = refused(&model, "etcd/0", &["snapshot", "target=/etc/hostname"]);
+    assert!(message.starts_with("target: /etc/hostname is not a directory"), "{message}");
+    let message = refused(&model, "etcd/0", &["snapshot", "target=/proc/snapshots"]);
+    assert!(message.contains("name one that this unit can write"), "{message}");
+    let message = refused(&model, "etcd/0", &["compact", "revision=999999"]);
+    assert!(message.starts_with("revision: 999999 has not been reached"), "{message}");
+
+    model.run(&["lab", "kill-machine", "etcd/2"]);
+    let message = refused(&model, "etcd/0", &["maintain"]);
+    assert!(message.contains("etcd2 does not answer"), "{message}");
+    assert_eq!(succeeded(&model, "etcd/0", &["alarm-list"])["count"], "0");
+    model.run(&["lab", "kill-machine", "etcd/1"]);
+    let message = refused(&model, "etcd/0", &["defrag"]);
+    assert!(message.starts_with("the cluster has no quorum: "), "{message}");
+    let results = succeeded(&model, "etcd/0", &["snapshot"]);
+    let warning = results["snapshot"]["warning"].as_str().unwrap_or_default();
+    assert!(warning.starts_with("the cluster has no quorum"), "{results}");
+}
+
+fn a_support_bundle_has_no_secrets(kind: Kind) {
+    let model = Model::with_cluster(kind, 1);
+    let results = succeeded(&model, "etcd/0", &["debug"]);
+    let path = results["path"].as_str().unwrap();
+    let unpack = format!("d=$(mktemp -d) && tar xzf {path} -C $d && cat $d/*");
+    let text = model.shell("etcd/0", &unpack);
+    for word in
+        ["unit: etcd/0", "members, confirmed by a quorum", "addresses: ", "member/snap/db", "ready to serve"]
+    {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(!text.contains("PRIVATE KEY"));
+    let secrets = "cd /var/snap/etcd/common && sed -n 's/^initial-cluster-token: *//p' etcd.conf.yml | tr -d \"'\\\"\"; \
+                   sed -n 2,4p server.key; sed -n 2,4p client.key";
+    let secrets = model.shell("etcd/0", secrets);
+    assert!(secrets.lines().count() >= 5, "{secrets}");
+    for secret in secrets.lines().filter(|secret| !secret.is_empty()) {
+        assert!(!text.contains(secret), "{secret} is in the bundle");
+    }
+    let mode = model.shell("etcd/0", &format!("stat -c %a {path}"));
+    assert_eq!(mode.trim(), "600");
+}
