@@ -2,12 +2,12 @@
 //! `systemctl` and `journalctl`, and `snap`. Invariant: they are reached by their real names and speak as the real ones do, so
 //! nothing that calls them can tell.
 
-pub mod fstab;
+mod fstab;
 pub mod init;
-pub mod journal;
+mod journal;
 pub mod journalctl;
-pub mod output;
-pub mod service;
+mod output;
+mod service;
 pub mod snap;
 pub mod systemctl;
-pub mod units;
+mod units;

@@ -4,18 +4,18 @@
 //! Invariant: everything of a model lives in the namespaces of its *holder* process or below them, so ending that one
 //! process ends every machine, mount and interface of the model, whoever else has died before.
 
-pub mod block;
+mod block;
 pub mod boot;
-pub mod disk;
+mod disk;
 pub mod enter;
 pub mod holder;
-pub mod machine;
-pub mod mounts;
-pub mod network;
-pub mod process;
-pub mod record;
-pub mod root;
-pub mod subnet;
+mod machine;
+pub(crate) mod mounts;
+mod network;
+mod process;
+mod record;
+pub(crate) mod root;
+mod subnet;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -84,7 +84,7 @@ impl Shared {
             return Ok(holder);
         }
         self.install_program()?;
-        let line = holder::start(&self.program(), &self.dir.join("holder.log")).await?;
+        let line = holder::start(&self.program(), &self.dir).await?;
         record::write(&holder_file(&self.dir), &line)?;
         Ok(line)
     }
@@ -109,7 +109,7 @@ impl Shared {
 }
 
 fn holder_file(dir: &Path) -> PathBuf {
-    dir.join("holder.json")
+    dir.join(holder::RECORD)
 }
 
 /// The light machines of one model.
@@ -180,7 +180,7 @@ impl Machines for LightMachines {
         for name in ["machines", "blocks", "bin"] {
             record::remove_tree(&dir.join(name))?;
         }
-        for name in ["holder.json", "holder.log"] {
+        for name in [holder::RECORD, "holder.log"] {
             record::remove_file(&dir.join(name))?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! happens to it. Invariant: a unit's state only ever changes in its own task, so it never contradicts its processes.
 
 pub mod activate;
+pub mod jobs;
 pub mod life;
 pub mod limits;
 pub mod manager;

@@ -1,20 +1,20 @@
 //! The `snap` of a light machine: it does by itself what the real one asks of snapd. Invariant: messages, exit codes, files and
 //! units are snapd's; confinement is not, but for the directories that a strict snap cannot see.
 
-pub mod activate;
-pub mod arguments;
-pub mod change;
-pub mod channel;
-pub mod meta;
-pub mod query;
-pub mod run;
-pub mod services;
-pub mod settings;
-pub mod state;
-pub mod store;
-pub mod timer;
-pub mod units;
-pub mod unpack;
+mod activate;
+mod arguments;
+mod change;
+mod channel;
+mod meta;
+mod query;
+mod run;
+mod services;
+mod settings;
+mod state;
+mod store;
+mod timer;
+mod units;
+mod unpack;
 
 use std::process::ExitCode;
 
@@ -24,7 +24,7 @@ use super::output;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Printed after `error: `; exit code 1.
     Error(String),
     /// Nothing to do: printed as it is; exit code 0.
@@ -38,12 +38,12 @@ impl From<anyhow::Error> for Failure {
 }
 
 /// An error in snap's words.
-pub fn error(text: impl Into<String>) -> Failure {
+pub(crate) fn error(text: impl Into<String>) -> Failure {
     Failure::Error(text.into())
 }
 
 /// What a command gives back.
-pub type Done<T = ()> = Result<T, Failure>;
+pub(crate) type Done<T = ()> = Result<T, Failure>;
 
 /// `snap`, by its arguments.
 pub fn main() -> ExitCode {

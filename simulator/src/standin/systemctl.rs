@@ -1,9 +1,9 @@
 //! The `systemctl` of a light machine. Invariant: words, messages and exit codes are those of the real one; what it cannot do it
 //! refuses, and never ignores.
 
-pub mod arguments;
-pub mod jobs;
-pub mod report;
+mod arguments;
+mod jobs;
+mod report;
 
 use std::process::ExitCode;
 

@@ -17,7 +17,7 @@ use super::{disk, mounts, root};
 
 /// What a machine is booted from. Paths are the host's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BootSpec {
+pub(crate) struct BootSpec {
     /// Host name.
     pub hostname: String,
     /// Address and length of the network part in bits.
@@ -49,7 +49,7 @@ pub struct BootSpec {
 ///
 /// # Errors
 /// What could not be made. An emergency (a file system of `/etc/fstab` that cannot be mounted) is one.
-pub async fn boot(program: &Path, holder: &ProcessId, spec: &BootSpec) -> Result<ProcessId> {
+pub(crate) async fn boot(program: &Path, holder: &ProcessId, spec: &BootSpec) -> Result<ProcessId> {
     let output = tokio::process::Command::new("nsenter")
         .args(["-t", &holder.pid.to_string(), "-m", "-n", "-p", "--"])
         .arg(program)

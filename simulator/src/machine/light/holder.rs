@@ -5,18 +5,27 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use super::process::ProcessId;
-use super::{disk, mounts, network};
+use super::{disk, mounts, network, record};
 
-/// Start a holder; what it has to say later goes to `log`.
-pub async fn start(program: &Path, log: &Path) -> Result<ProcessId> {
+/// Name of the file in a model's directory that names its holder.
+pub(crate) const RECORD: &str = "holder.json";
+/// How often the holder looks whether it is still wanted.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// Start the holder of the model in `directory`, which must name it in [`RECORD`] from then on: a holder that is not named
+/// ends, and the model with it, so that no machine outlives a directory that somebody removed by hand.
+pub(crate) async fn start(program: &Path, directory: &Path) -> Result<ProcessId> {
+    let log = &directory.join("holder.log");
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -25,6 +34,7 @@ pub async fn start(program: &Path, log: &Path) -> Result<ProcessId> {
     // The holder keeps its standard error: only the standard output, which it closes in time, can be read to its end.
     let child = tokio::process::Command::new(program)
         .args(["network-holder", "start"])
+        .arg(directory)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -42,22 +52,24 @@ pub async fn start(program: &Path, log: &Path) -> Result<ProcessId> {
 
 /// `network-holder start|run|check`.
 pub fn main(arguments: &[String]) -> Result<ExitCode> {
-    match arguments.first().map(String::as_str) {
-        Some("start") => split_off(),
-        Some("run") => run(),
-        Some("check") => check().map(|()| ExitCode::SUCCESS),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["start", directory] => split_off(Path::new(directory)),
+        ["run", directory] => run(Path::new(directory)),
+        ["check"] => check().map(|()| ExitCode::SUCCESS),
         _ => bail!("cannot understand the arguments of network-holder"),
     }
 }
 
 /// Make the namespaces, start the holder in them, and say its process id.
-fn split_off() -> Result<ExitCode> {
+fn split_off(directory: &Path) -> Result<ExitCode> {
     nix::unistd::setsid().context("cannot leave the session")?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
         .context("cannot make namespaces")?;
     let program = std::env::current_exe().context("cannot find the running program")?;
     let mut child = Command::new(program)
         .args(["network-holder", "run"])
+        .arg(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -76,7 +88,13 @@ fn split_off() -> Result<ExitCode> {
 }
 
 /// The holder itself: make the switch, then only bury what dies.
-fn run() -> Result<ExitCode> {
+fn run(directory: &Path) -> Result<ExitCode> {
+    // While the host's own /proc is seen: this process's number there.
+    let me: u32 = std::fs::read_link("/proc/self")?
+        .display()
+        .to_string()
+        .parse()
+        .context("cannot find the own process")?;
     let made = mounts::cut_from_host(true).and_then(|()| network::make_switch());
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = made {
@@ -88,15 +106,31 @@ fn run() -> Result<ExitCode> {
         let mut child_ended = signal(SignalKind::child()).context("cannot watch processes")?;
         writeln!(stdout, "ready")?;
         stdout.flush()?;
-        while child_ended.recv().await.is_some() {
-            while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                if status == WaitStatus::StillAlive {
-                    break;
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = child_ended.recv() => bury(),
+                _ = look.tick() => if !is_wanted(directory, me) {
+                    return Ok(ExitCode::SUCCESS);
                 }
             }
         }
-        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Whether the model's record names this process.
+fn is_wanted(directory: &Path, me: u32) -> bool {
+    let named = record::read::<ProcessId>(&directory.join(RECORD));
+    named.is_ok_and(|holder| holder.is_some_and(|holder| holder.pid == me))
+}
+
+/// Reap all that has ended.
+fn bury() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            break;
+        }
+    }
 }
 
 /// Try all that machines need in throw-away namespaces.

@@ -16,7 +16,7 @@ use super::limits::{Exit, Outcome, outcome};
 use super::notify::NotifySocket;
 use super::protocol::ProblemKind;
 use super::spawn::{Launch, Started};
-use super::state::{Active, wall_clock_us};
+use super::state::{Activity, wall_clock_us};
 use super::unit::{Host, JobResult};
 use crate::standin::units::spec::{Command, Kind, ServiceSpec};
 use crate::standin::units::words;
@@ -40,11 +40,12 @@ impl Life {
             let mut state = self.unit.state.borrow_mut();
             state.status_text.clear();
             state.exec_main_exit = None;
-            state.set(Active::Activating, "start-pre");
+            state.set(Activity::Activating, "start-pre");
         }
         let mut up = false;
         let mut main = None;
-        if self.commands(service, &service.start_pre, (Active::Activating, "start-pre")).await == Step::Done {
+        if self.commands(service, &service.start_pre, (Activity::Activating, "start-pre")).await == Step::Done
+        {
             (up, main) = match service.kind {
                 Kind::Oneshot => (self.oneshot(service).await, None),
                 _ => self.main_process(service).await,
@@ -61,12 +62,12 @@ impl Life {
         &mut self,
         service: &ServiceSpec,
         list: &[Command],
-        place: (Active, &'static str),
+        place: (Activity, &'static str),
     ) -> Step {
         for command in list {
             self.unit.state.borrow_mut().set(place.0, place.1);
             let limit =
-                if place.0 == Active::Deactivating { service.stop_timeout } else { service.start_timeout };
+                if place.0 == Activity::Deactivating { service.stop_timeout } else { service.start_timeout };
             let mut started = match self.launch(service, command, None) {
                 Ok(started) => started,
                 Err(error) => {
@@ -96,7 +97,7 @@ impl Life {
         // Once the service is being stopped, another wish to stop changes nothing.
         let event = loop {
             match self.wait(&mut started.exit, limit, service).await {
-                Event::StopWanted if self.unit.state.borrow().active == Active::Deactivating => {}
+                Event::StopWanted if self.unit.state.borrow().active == Activity::Deactivating => {}
                 event => break event,
             }
         };
@@ -121,7 +122,7 @@ impl Life {
 
     /// The commands of a oneshot service; whether it got up.
     async fn oneshot(&mut self, service: &ServiceSpec) -> bool {
-        self.unit.state.borrow_mut().set(Active::Activating, "start");
+        self.unit.state.borrow_mut().set(Activity::Activating, "start");
         for command in &service.start {
             let mut started = match self.launch(service, command, None) {
                 Ok(started) => started,
@@ -174,14 +175,15 @@ impl Life {
         };
         self.note_main(&started);
         if service.kind == Kind::Notify {
-            self.unit.state.borrow_mut().set(Active::Activating, "start");
+            self.unit.state.borrow_mut().set(Activity::Activating, "start");
             match self.until_ready(service, &mut started, notify.as_ref()).await {
                 Step::Done => {}
                 Step::Failed => return (false, None),
                 Step::Stopped => return (false, Some(started.exit)),
             }
         }
-        if self.commands(service, &service.start_post, (Active::Activating, "start-post")).await != Step::Done
+        if self.commands(service, &service.start_post, (Activity::Activating, "start-post")).await
+            != Step::Done
         {
             return (true, Some(started.exit));
         }
@@ -266,7 +268,7 @@ impl Life {
     }
 
     fn got_up(&self, sub: &'static str) {
-        self.unit.state.borrow_mut().set(Active::Active, sub);
+        self.unit.state.borrow_mut().set(Activity::Active, sub);
         self.host.log(&self.unit.name, format!("Started {}.", self.unit.description()));
         self.unit.start_ended(&None);
     }

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::limits::{Exit, Outcome, restarts};
 use super::protocol::ProblemKind;
-use super::state::Active;
+use super::state::Activity;
 use super::unit::{Control, Host, Unit};
 use crate::standin::units::spec::{ServiceSpec, UnitSpec, What};
 
@@ -93,9 +93,9 @@ impl Life {
         let outcome = self.outcome();
         self.announce_end();
         if outcome == Outcome::Success {
-            self.unit.state.borrow_mut().set(Active::Inactive, "dead");
+            self.unit.state.borrow_mut().set(Activity::Inactive, "dead");
         } else {
-            self.unit.state.borrow_mut().set(Active::Failed, "failed");
+            self.unit.state.borrow_mut().set(Activity::Failed, "failed");
         }
         if self.stop_wanted() {
             self.host.log(&self.unit.name, format!("Stopped {description}."));
@@ -115,7 +115,7 @@ impl Life {
     }
 
     async fn wait_for_restart(&mut self, service: &ServiceSpec) -> bool {
-        self.unit.state.borrow_mut().set(Active::Activating, "auto-restart");
+        self.unit.state.borrow_mut().set(Activity::Activating, "auto-restart");
         let delay = service.restart_delay;
         let control = &mut self.control;
         let told = async {
@@ -131,7 +131,7 @@ impl Life {
             () = sleep(delay) => {}
             stop = told => if let Some(waiting) = stop {
                 self.stopping.push(waiting);
-                self.unit.state.borrow_mut().set(Active::Inactive, "dead");
+                self.unit.state.borrow_mut().set(Activity::Inactive, "dead");
                 return false;
             }
         }

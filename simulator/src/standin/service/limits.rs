@@ -23,7 +23,6 @@ pub enum Outcome {
     CoreDump,
     Timeout,
     Protocol,
-    Resources,
     StartLimitHit,
 }
 
@@ -37,7 +36,6 @@ impl Outcome {
             Self::CoreDump => "core-dump",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
-            Self::Resources => "resources",
             Self::StartLimitHit => "start-limit-hit",
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::limits::Exit;
-use super::state::{Active, State};
+use super::state::{Activity, State};
 use super::unit::{Host, Unit};
 use crate::standin::fstab;
 use crate::standin::units::spec::{ServiceSpec, UnitSpec, What};
@@ -68,9 +68,9 @@ fn current_state(unit: &Unit) -> State {
     let mut state = unit.state.borrow().clone();
     if let Some(What::Mount(mount)) = unit.spec().map(|spec| spec.what) {
         if fstab::is_mounted(&mount.place) {
-            (state.active, state.sub) = (Active::Active, "mounted");
-        } else if state.active == Active::Active {
-            (state.active, state.sub) = (Active::Inactive, "dead");
+            (state.active, state.sub) = (Activity::Active, "mounted");
+        } else if state.active == Activity::Active {
+            (state.active, state.sub) = (Activity::Inactive, "dead");
         }
     }
     state

@@ -11,7 +11,7 @@ use super::activate::Step;
 use super::life::Life;
 use super::limits::{Exit, Outcome, signal_number};
 use super::processes;
-use super::state::Active;
+use super::state::Activity;
 use crate::standin::units::spec::ServiceSpec;
 
 /// How long killed processes may take to be gone before they are given up.
@@ -30,7 +30,7 @@ impl Life {
             if self.stop_wanted() {
                 self.host.log(&self.unit.name, format!("Stopping {}...", self.unit.description()));
             }
-            let step = self.commands(service, &service.stop, (Active::Deactivating, "stop")).await;
+            let step = self.commands(service, &service.stop, (Activity::Deactivating, "stop")).await;
             debug_assert_ne!(step, Step::Stopped, "a service that is being stopped cannot be stopped again");
         }
         self.end_processes(service, pid, &mut main).await;
@@ -39,7 +39,7 @@ impl Life {
         {
             self.note_end(service, exit, false);
         }
-        let step = self.commands(service, &service.stop_post, (Active::Deactivating, "stop-post")).await;
+        let step = self.commands(service, &service.stop_post, (Activity::Deactivating, "stop-post")).await;
         if step == Step::Failed {
             self.set_outcome(Outcome::ExitCode);
         }
@@ -59,7 +59,7 @@ impl Life {
         if left.is_empty() {
             return;
         }
-        self.unit.state.borrow_mut().set(Active::Deactivating, "stop-sigterm");
+        self.unit.state.borrow_mut().set(Activity::Deactivating, "stop-sigterm");
         let targets = if service.kill_main_only { vec![pid] } else { left };
         let targets: Vec<i32> = targets.into_iter().filter(|pid| *pid > 0).collect();
         processes::signal(&targets, signal_number(&service.kill_signal).unwrap_or(Signal::SIGTERM as i32));
@@ -70,7 +70,7 @@ impl Life {
             return;
         }
         self.log("State 'stop-sigterm' timed out. Killing.");
-        self.unit.state.borrow_mut().set(Active::Deactivating, "stop-sigkill");
+        self.unit.state.borrow_mut().set(Activity::Deactivating, "stop-sigkill");
         self.set_outcome(Outcome::Timeout);
         processes::signal(&all(), Signal::SIGKILL as i32);
         if !wait_until(KILL_LIMIT, || all().is_empty()).await {

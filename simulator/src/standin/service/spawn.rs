@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tokio::sync::oneshot;
 
@@ -43,7 +43,8 @@ pub struct Reaper {
 impl Reaper {
     /// Start a process as leader of its own group.
     pub fn start(&self, launch: &Launch) -> Result<Started> {
-        let (program, arguments) = launch.words.split_first().context("cannot start an empty command")?;
+        let words = under_limit(&launch.words, launch.open_files)?;
+        let (program, arguments) = words.split_first().context("cannot start an empty command")?;
         let (output, writer) = std::io::pipe().context("cannot make a pipe")?;
         let mut command = Command::new(program);
         command
@@ -59,7 +60,7 @@ impl Reaper {
             let account = account(name)?;
             command.uid(account.uid).gid(account.gid);
         }
-        let child = with_open_files(launch.open_files, || command.spawn())?;
+        let child = command.spawn()?;
         let pid = i32::try_from(child.id()).context("cannot use the process id")?;
         let (sender, exit) = oneshot::channel();
         self.waiting.borrow_mut().insert(pid, sender);
@@ -82,14 +83,16 @@ impl Reaper {
     }
 }
 
-/// Run `spawn` with this limit of open files: a child has its parent's.
-fn with_open_files<T>(limit: Option<u64>, spawn: impl FnOnce() -> std::io::Result<T>) -> Result<T> {
-    let Some(wanted) = limit else { return Ok(spawn()?) };
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).context("cannot set the limit of open files")?;
-    let result = spawn();
-    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).context("cannot set the limit of open files back")?;
-    Ok(result?)
+/// The command under its limit of open files, which only the new process itself can take on. Without the right to go beyond
+/// the machine's own limit, that is where it ends.
+fn under_limit(words: &[String], limit: Option<u64>) -> Result<Vec<String>> {
+    let Some(wanted) = limit else { return Ok(words.to_vec()) };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
+    let allowed = wanted.min(hard);
+    let mut limited =
+        vec!["/usr/bin/prlimit".to_owned(), format!("--nofile={allowed}:{allowed}"), "--".to_owned()];
+    limited.extend_from_slice(words);
+    Ok(limited)
 }
 
 struct Account {

@@ -6,23 +6,21 @@ use super::limits::{Exit, Outcome};
 
 /// `ActiveState=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Active {
+pub enum Activity {
     Inactive,
     Activating,
     Active,
-    Reloading,
     Deactivating,
     Failed,
 }
 
-impl Active {
+impl Activity {
     /// systemd's word for it.
     pub fn text(self) -> &'static str {
         match self {
             Self::Inactive => "inactive",
             Self::Activating => "activating",
             Self::Active => "active",
-            Self::Reloading => "reloading",
             Self::Deactivating => "deactivating",
             Self::Failed => "failed",
         }
@@ -32,7 +30,7 @@ impl Active {
 /// A unit's state.
 #[derive(Debug, Clone)]
 pub struct State {
-    pub active: Active,
+    pub active: Activity,
     /// `SubState=`.
     pub sub: &'static str,
     pub outcome: Outcome,
@@ -58,7 +56,7 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            active: Active::Inactive,
+            active: Activity::Inactive,
             sub: "dead",
             outcome: Outcome::Success,
             main_pid: 0,
@@ -78,10 +76,10 @@ impl Default for State {
 
 impl State {
     /// Go over to another state, with the times noted.
-    pub fn set(&mut self, active: Active, sub: &'static str) {
+    pub fn set(&mut self, active: Activity, sub: &'static str) {
         let now = wall_clock_us();
-        let resting = |state| matches!(state, Active::Inactive | Active::Failed);
-        if active == Active::Active && self.active != Active::Active {
+        let resting = |state| matches!(state, Activity::Inactive | Activity::Failed);
+        if active == Activity::Active && self.active != Activity::Active {
             self.active_since = now;
         }
         if resting(active) && !resting(self.active) {

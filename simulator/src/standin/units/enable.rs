@@ -66,7 +66,7 @@ impl UnitFiles {
             Found::Masked(path) => {
                 return Err(format!("Failed to enable unit: Unit file {} is masked.", path.display()));
             }
-            Found::NotFound => {
+            Found::Missing => {
                 return Err(format!("Failed to enable unit: Unit file {name} does not exist."));
             }
         };
@@ -98,7 +98,7 @@ impl UnitFiles {
                 let alias = loaded.spec.map(|spec| spec.alias).unwrap_or_default();
                 links.extend(alias.iter().map(|alias| self.administrator().join(alias)));
             }
-            Found::NotFound if links.is_empty() => {
+            Found::Missing if links.is_empty() => {
                 return Err(format!("Failed to disable unit: Unit file {name} does not exist."));
             }
             _ => {}

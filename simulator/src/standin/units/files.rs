@@ -34,7 +34,7 @@ pub enum Found {
     Loaded(Box<Loaded>),
     /// Linked to `/dev/null`.
     Masked(PathBuf),
-    NotFound,
+    Missing,
 }
 
 impl UnitFiles {
@@ -65,11 +65,11 @@ impl UnitFiles {
 
     /// Read a unit.
     pub fn load(&self, name: &str) -> Found {
-        let Some(fragment) = self.fragment(name) else { return Found::NotFound };
+        let Some(fragment) = self.fragment(name) else { return Found::Missing };
         if is_mask(&fragment) {
             return Found::Masked(fragment);
         }
-        let Ok(text) = fs::read_to_string(&fragment) else { return Found::NotFound };
+        let Ok(text) = fs::read_to_string(&fragment) else { return Found::Missing };
         let drop_ins = self.drop_ins(name);
         let mut assignments = Assignments::default();
         assignments.add(&specifiers(&text, name));
@@ -220,6 +220,6 @@ mod tests {
         std::os::unix::fs::symlink("/dev/null", place.path().join("x.service")).unwrap();
         let files = UnitFiles::in_directories(&[place.path()]);
         assert!(matches!(files.load("x.service"), Found::Masked(_)));
-        assert_eq!(files.load("y.service"), Found::NotFound);
+        assert_eq!(files.load("y.service"), Found::Missing);
     }
 }

@@ -41,11 +41,6 @@ impl Assignments {
         let values = self.list(section, key);
         values.iter().flat_map(|value| value.split_whitespace()).map(str::to_owned).collect()
     }
-
-    /// Whether the unit has such a section.
-    pub fn has_section(&self, section: &str) -> bool {
-        self.values.keys().any(|(name, _)| name == section)
-    }
 }
 
 /// Lines with those joined that end in a backslash, and comments left out (also between joined lines).

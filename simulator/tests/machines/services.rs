@@ -1,0 +1,90 @@
+//! Services in a machine, by `systemctl` and `journalctl`.
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_service_that_dies_is_restarted_until_its_start_limit() {
+    let model = Model::new();
+    let machine = &*model.machine(0).await;
+    unit(
+        machine,
+        "steady.service",
+        "[Service]\nExecStart=/bin/sleep 1000\nRestart=always\n[Install]\nWantedBy=multi-user.target",
+    )
+    .await;
+    let enabled = ended(machine, "systemctl enable --now steady").await;
+    let link = "Created symlink /etc/systemd/system/multi-user.target.wants/steady.service → /etc/systemd/system/steady.service.";
+    assert_eq!(enabled, (0, link.to_owned()));
+    let first = said(machine, "systemctl show steady -p MainPID --value").await;
+    said(machine, &format!("kill -9 {first}")).await;
+    until(machine, "systemctl show steady -p NRestarts --value", "1").await;
+    until(machine, "systemctl is-active steady", "active").await;
+    assert_ne!(said(machine, "systemctl show steady -p MainPID --value").await, first);
+    assert_eq!(
+        ended(machine, "systemctl stop steady; systemctl is-active steady").await,
+        (3, "inactive".to_owned())
+    );
+    assert_eq!(said(machine, "systemctl show steady -p Result --value").await, "success");
+
+    unit(machine, "flappy.service", "[Service]\nExecStart=/bin/true\nRestart=always\nRestartSec=10ms").await;
+    said(machine, "systemctl start flappy").await;
+    until(machine, "systemctl is-failed flappy", "failed").await;
+    let shown = said(machine, "systemctl show flappy -p Result,NRestarts,ExecMainStatus,SubState").await;
+    assert_eq!(shown, "ExecMainStatus=0\nNRestarts=5\nResult=start-limit-hit\nSubState=failed");
+    let (code, text) = ended(machine, "systemctl start flappy").await;
+    assert_eq!(code, 1);
+    assert!(
+        text.starts_with(
+            "Job for flappy.service failed because start of the service was attempted too often."
+        ),
+        "{text}"
+    );
+    said(machine, "systemctl reset-failed flappy && systemctl start flappy").await;
+    assert!(
+        said(machine, "journalctl -u flappy --no-pager -o cat")
+            .await
+            .contains("Start request repeated too quickly.")
+    );
+}
+
+#[tokio::test]
+async fn services_are_refused_reloaded_and_stopped_as_systemd_does_it() {
+    let model = Model::new();
+    let machine = &*model.machine(0).await;
+    let missing = "Failed to start nosuch.service: Unit nosuch.service not found.";
+    assert_eq!(ended(machine, "systemctl start nosuch").await, (5, missing.to_owned()));
+    assert_eq!(ended(machine, "systemctl is-active nosuch").await, (3, "inactive".to_owned()));
+    let shown = said(machine, "systemctl show nosuch -p LoadState -p ActiveState").await;
+    assert_eq!(shown, "ActiveState=inactive\nLoadState=not-found");
+    said(machine, "systemctl mask held").await;
+    let masked = "Failed to start held.service: Unit held.service is masked.";
+    assert_eq!(ended(machine, "systemctl start held").await, (1, masked.to_owned()));
+
+    // What notifies is up when it says so; its environment and limit are as asked for.
+    let notify = "[Service]\nType=notify\nEnvironment=A=1 \"B=two words\"\nLimitNOFILE=4321\nExecStart=/usr/bin/perl /root/notify.pl";
+    let program = "use Socket; use IO::Socket::UNIX; sleep 1; my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET}); \
+                   print \"$ENV{B} \" . `sh -c 'ulimit -n'`; $s->send(qq{READY=1\\nSTATUS=serving}); sleep 1000;";
+    said(machine, &format!("cat > /root/notify.pl <<'END'\n$| = 1; {program}\nEND")).await;
+    unit(machine, "told.service", notify).await;
+    said(machine, "systemctl start told || { journalctl -u told; exit 1; }").await;
+    assert_eq!(said(machine, "systemctl show told -p StatusText --value").await, "serving");
+    assert_eq!(said(machine, "journalctl -u told -o cat -n 2 --no-pager | head -1").await, "two words 4321");
+
+    // A changed file counts after a daemon-reload only.
+    unit(machine, "old.service", "[Service]\nExecStart=/bin/sleep 1000").await;
+    said(machine, "systemctl start old; mkdir -p /etc/systemd/system/old.service.d; printf '[Service]\\nRestart=always\\n' > /etc/systemd/system/old.service.d/x.conf").await;
+    let shown = said(machine, "systemctl show old -p Restart,NeedDaemonReload").await;
+    assert_eq!(shown, "NeedDaemonReload=yes\nRestart=no");
+    assert!(ended(machine, "systemctl restart old").await.1.starts_with("Warning: The unit file"));
+    assert_eq!(
+        said(machine, "systemctl daemon-reload; systemctl show old -p Restart --value").await,
+        "always"
+    );
+
+    // What does not end by its signal is killed, and so is what it has left in the background.
+    let stubborn = "[Service]\nTimeoutStopSec=300ms\nExecStart=/bin/sh -c 'trap \"\" TERM; setsid sleep 987 & while :; do sleep 0.1; done'";
+    unit(machine, "stubborn.service", stubborn).await;
+    said(machine, "systemctl start stubborn; sleep 0.2; systemctl stop stubborn").await;
+    assert_eq!(said(machine, "systemctl show stubborn -p Result --value").await, "timeout");
+    assert_eq!(said(machine, "pgrep -f '[s]leep 987' || echo none").await, "none");
+}
