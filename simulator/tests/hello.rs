@@ -1,5 +1,7 @@
 //! A small shell charm through its whole life, by the command line, on real light machines. Needs root.
 
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -127,7 +129,10 @@ fn two_applications_live_together_and_leave_nothing() {
     let crash = lab.refused(&["run", "speaker/0", "crash"]);
     assert!(crash.contains("with return code 3"), "{crash}");
     let (_, missing, _) = lab.run(&["run", "speaker/0", "greet"]);
-    assert!(missing.contains("failed: validation failed: (root) : \"name\" property is missing"), "{missing}");
+    assert!(
+        missing.contains("failed: validation failed: (root) : \"name\" property is missing"),
+        "{missing}"
+    );
 
     assert_eq!(lab.must(&["exec", "--unit", "speaker/0", "--", "config-get", "word"]), "cheers\n");
     assert_eq!(lab.must(&["ssh", "speaker/0", "pwd; echo", "'a  b'"]), "/home/ubuntu\na  b\n");
@@ -135,6 +140,10 @@ fn two_applications_live_together_and_leave_nothing() {
     let copy = lab.home.path().join("copy");
     lab.must(&["scp", "speaker/0:/root/a note", copy.to_str().unwrap()]);
     assert_eq!(std::fs::read_to_string(&copy).unwrap(), "1.2.3");
+    lab.must(&["ssh", "speaker/0", "chmod 600 '/root/a note'"]);
+    let secret = lab.home.path().join("secret");
+    lab.must(&["scp", "speaker/0:/root/a note", secret.to_str().unwrap()]);
+    assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
 
     lab.must(&["remove-relation", "speaker", "listener"]);
     lab.wait(&["--idle"]);
@@ -191,4 +200,27 @@ fn a_model_keeps_the_juju_it_was_made_with() {
     assert_eq!(error, "ERROR model \"default\" imitates Juju 2.9, not 4.0: a model keeps its version\n");
     let listed: Value = serde_json::from_str(&lab.must(&["models", "--format", "json"])).unwrap();
     assert_eq!(listed["models"][0]["controller"], "running");
+}
+
+#[test]
+fn juju_4_takes_a_packed_charm_and_no_directory() {
+    let lab = Lab::new();
+    let error = lab.refused(&["deploy", CHARM, "--juju-version", "4.0"]);
+    assert!(error.contains("Juju 4 takes .charm files, no directories"), "{error}");
+    assert_eq!(lab.must(&["models", "--format", "json"]), "{\"models\":[]}\n");
+
+    let packed = lab.home.path().join("hello.charm");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&packed).unwrap());
+    for entry in std::fs::read_dir(CHARM).unwrap().map(Result::unwrap) {
+        let mode = entry.metadata().unwrap().permissions().mode();
+        let options = zip::write::SimpleFileOptions::default().unix_permissions(mode);
+        archive.start_file(entry.file_name().to_string_lossy(), options).unwrap();
+        archive.write_all(&std::fs::read(entry.path()).unwrap()).unwrap();
+    }
+    archive.finish().unwrap();
+    lab.must(&["deploy", packed.to_str().unwrap(), "--juju-version", "4.0"]);
+    lab.wait(&["--status", "active", "--idle"]);
+    assert_eq!(lab.message("hello/0"), "active says hello");
+    let unknown = lab.run(&["run", "hello/0", "refuse", "why=because"]).1;
+    assert!(unknown.contains("additional property \"why\" is not allowed"), "{unknown}");
 }

@@ -2,7 +2,9 @@
 //! Invariant: every word of the caller reaches the program as one argument; only `ssh` and `exec` go through a shell,
 //! as the real ones do.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -226,6 +228,17 @@ impl Inside {
         let status = self.command("test").arg("-d").arg(path).status().context("cannot enter the machine")?;
         Ok(status.success())
     }
+
+    /// Permission bits of a path inside, with links followed; `None` when it is not there.
+    fn mode(&self, path: &Path) -> Result<Option<u32>> {
+        let output = self.command("stat").args(["-L", "-c", "%a", "--"]).arg(path).output();
+        let output = output.context("cannot enter the machine")?;
+        if !output.status.success() {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(Some(u32::from_str_radix(text.trim(), 8).context("cannot read the mode of the file")? & 0o777))
+    }
 }
 
 fn download(machine: &Inside, from: &Path, to: &Path, recursive: bool) -> Result<()> {
@@ -242,14 +255,10 @@ fn download(machine: &Inside, from: &Path, to: &Path, recursive: bool) -> Result
         return pipe(pack, unpack);
     }
     let target = if to.is_dir() { to.join(last_name(from)?) } else { to.to_owned() };
-    // What is not there must not leave an empty file here.
-    let readable =
-        machine.command("test").arg("-r").arg(from).status().context("cannot enter the machine")?;
-    if !readable.success() {
-        bail!("{}: No such file or directory", from.display());
-    }
-    let file =
-        std::fs::File::create(&target).with_context(|| format!("cannot write {}", target.display()))?;
+    let mode =
+        machine.mode(from)?.with_context(|| format!("{}: No such file or directory", from.display()))?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&target);
+    let file = file.with_context(|| format!("cannot write {}", target.display()))?;
     let status = machine.command("cat").arg("--").arg(from).stdout(file).status();
     check(status.context("cannot enter the machine")?.success(), "copy")
 }
@@ -272,7 +281,10 @@ fn upload(from: &Path, machine: &Inside, to: &Path, recursive: bool) -> Result<(
     }
     let file = std::fs::File::open(from).with_context(|| format!("cannot open {}", from.display()))?;
     let mut copy = machine.command("/bin/sh");
-    copy.args(["-c", "umask 022; cat >\"$1\"", "sh"]).arg(&target).stdin(file);
+    // As with scp, a new file gets the mode of the old one, an existing one keeps its own.
+    let script = "umask 022; [ -e \"$1\" ] || { : >\"$1\" && chmod \"$2\" \"$1\"; } && cat >\"$1\"";
+    let mode = format!("{:o}", found.permissions().mode() & 0o755);
+    copy.args(["-c", script, "sh"]).arg(&target).arg(mode).stdin(file);
     check(copy.status().context("cannot enter the machine")?.success(), "copy")
 }
 
