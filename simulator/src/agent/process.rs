@@ -97,7 +97,6 @@ fn end(pid: i32) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -114,7 +113,6 @@ mod tests {
         let mut child = Command::new("setsid")
             .args(["sh", "-c", script])
             .env("JUJU_CONTEXT_ID", "kill-tree-test")
-            .process_group(0)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

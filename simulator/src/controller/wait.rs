@@ -116,12 +116,14 @@ pub async fn debug_log(
     for line in old.into_iter().skip(skipped) {
         answers.show(line).await?;
     }
-    while follow {
+    if !follow {
+        return Ok(Value::Null);
+    }
+    loop {
         match new.recv().await {
             Ok(line) if is_wanted(&line) => answers.show(line).await?,
             Ok(_) | Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => break,
+            Err(RecvError::Closed) => return Ok(Value::Null),
         }
     }
-    Ok(Value::Null)
 }
