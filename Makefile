@@ -6,6 +6,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 # What the tests and the demo find by their environment.
 export ETCD_CHARM := $(CURDIR)/etcd_$(ARCHITECTURE).charm
+export TEST_CHARMS := $(CURDIR)/.cache/charms
 export ETCD_BINARIES := $(CURDIR)/.cache/etcd
 export CHARMCRAFT := $(CURDIR)/.cache/venv/bin/charmcraft
 export JUJU_SIM := $(TARGET_DIR)/debug/juju-sim
