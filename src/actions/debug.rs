@@ -245,7 +245,7 @@ mod tests {
         let journal = format!("started with Tok-3n\n{KEY}{{\"initial-cluster-token\":\"another\"}}\n");
         let packed = pack(&[("etcd.conf.yml", config.to_owned()), ("journal.txt", journal)], &["Tok-3n"]);
         let text = unpacked(&packed.unwrap());
-        assert!(text.contains("name: etcd0") && text.contains("started with (left out)"), "{text}");
+        assert!(text.contains("name: etcd0") && text.contains("started with <redacted>"), "{text}");
         for secret in ["PRIVATE KEY", KEY.lines().nth(1).unwrap(), "Tok-3n", "another"] {
             assert!(!text.contains(secret), "{secret}: {text}");
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::cluster::{Cluster, Exclusive, LOOK_FIRST, Surveyed, name, patience, why_not_busy};
+use super::snapshot::human;
 use super::{Report, Results, tell};
 use crate::etcd::{Client, Error, Member, MemberId};
 use crate::juju::{Tools, UnitName};
@@ -90,7 +91,8 @@ async fn each(
                 format!("cannot defragment {}: raft leadership stays with it; run it again", name(member))
             })?;
         }
-        tell(tools, &format!("defragmenting {}: {} MiB", name(member), status.db_size_bytes >> 20)).await;
+        let size = human(u64::try_from(status.db_size_bytes).unwrap_or(0));
+        tell(tools, &format!("defragmenting {}, {size}", name(member))).await;
         done.push(one(member, &client, status.db_size_bytes).await?);
         heir = Some(id);
     }

@@ -5,7 +5,7 @@
 pub fn redact(text: &str, known: &[&str]) -> String {
     let mut clean = without_private_keys(text);
     for secret in known.iter().filter(|secret| !secret.is_empty()) {
-        clean = clean.replace(secret, "(left out)");
+        clean = clean.replace(secret, "<redacted>");
     }
     clean.lines().map(|line| without_passwords(&without_tokens(line)) + "\n").collect()
 }
@@ -29,7 +29,7 @@ fn without_private_keys(text: &str) -> String {
                 rest = behind;
             }
         }
-        clean.push_str("(private key left out)");
+        clean.push_str("<private key redacted>");
     }
     clean + rest
 }
@@ -50,7 +50,7 @@ fn without_tokens(line: &str) -> String {
         clean.push_str(&behind[..behind.len() - value.len()]);
         let end = value.find(['"', '\'', ',', ' ', '}', ')', '\\', '&']).unwrap_or(value.len());
         if end > 0 {
-            clean.push_str("(left out)");
+            clean.push_str("<redacted>");
         }
         rest = &value[end..];
     }
@@ -67,7 +67,7 @@ fn without_passwords(line: &str) -> String {
         let authority = behind.find(['/', ' ', '"', '\'', ',']).unwrap_or(behind.len());
         rest = match behind[..authority].rfind('@') {
             Some(at) => {
-                clean.push_str("(left out)@");
+                clean.push_str("<redacted>@");
                 &behind[at + 1..]
             }
             None => behind,
@@ -85,38 +85,38 @@ mod tests {
         let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nABCD\n-----END RSA PRIVATE KEY-----\n";
         let certificate = "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n";
         let clean = redact(&format!("one\n{certificate}{key}two\n{key}"), &[]);
-        assert_eq!(clean, format!("one\n{certificate}(private key left out)\ntwo\n(private key left out)\n"));
+        assert_eq!(clean, format!("one\n{certificate}<private key redacted>\ntwo\n<private key redacted>\n"));
         let escaped = key.replace('\n', "\\n");
-        assert_eq!(redact(&format!("a=\"{escaped}\" b"), &[]), "a=\"(private key left out)\\n\" b\n");
+        assert_eq!(redact(&format!("a=\"{escaped}\" b"), &[]), "a=\"<private key redacted>\\n\" b\n");
         // Cut by a limit.
-        assert_eq!(redact("x\n-----BEGIN PRIVATE KEY-----\nMIIE\n", &[]), "x\n(private key left out)\n");
-        assert_eq!(redact("ABCD\n-----END EC PRIVATE KEY-----\ny\n", &[]), "(private key left out)\ny\n");
+        assert_eq!(redact("x\n-----BEGIN PRIVATE KEY-----\nMIIE\n", &[]), "x\n<private key redacted>\n");
+        assert_eq!(redact("ABCD\n-----END EC PRIVATE KEY-----\ny\n", &[]), "<private key redacted>\ny\n");
     }
 
     #[test]
     fn tokens_go_by_their_name_and_by_their_value() {
         let cases = [
-            ("initial-cluster-token: abc-1", "initial-cluster-token: (left out)"),
-            ("initial-cluster-token: 'abc-1'", "initial-cluster-token: '(left out)'"),
+            ("initial-cluster-token: abc-1", "initial-cluster-token: <redacted>"),
+            ("initial-cluster-token: 'abc-1'", "initial-cluster-token: '<redacted>'"),
             (
                 "{\"initial-cluster-token\":\"abc\",\"name\":\"etcd0\"}",
-                "{\"initial-cluster-token\":\"(left out)\",\"name\":\"etcd0\"}",
+                "{\"initial-cluster-token\":\"<redacted>\",\"name\":\"etcd0\"}",
             ),
-            ("GET /x?access_token=abc&b=1", "GET /x?access_token=(left out)&b=1"),
-            ("Token: Bearer", "Token: (left out)"),
+            ("GET /x?access_token=abc&b=1", "GET /x?access_token=<redacted>&b=1"),
+            ("Token: Bearer", "Token: <redacted>"),
             ("no tokens here", "no tokens here"),
             ("token", "token"),
         ];
         for (text, clean) in cases {
             assert_eq!(redact(text, &[]), format!("{clean}\n"));
         }
-        assert_eq!(redact("cluster abc-1 started", &["abc-1", ""]), "cluster (left out) started\n");
+        assert_eq!(redact("cluster abc-1 started", &["abc-1", ""]), "cluster <redacted> started\n");
     }
 
     #[test]
     fn passwords_go_and_hosts_stay() {
         let text = "proxy http://me:secret@10.0.0.1:3128/x and https://10.0.0.2:2379, a@b";
-        let clean = "proxy http://(left out)@10.0.0.1:3128/x and https://10.0.0.2:2379, a@b\n";
+        let clean = "proxy http://<redacted>@10.0.0.1:3128/x and https://10.0.0.2:2379, a@b\n";
         assert_eq!(redact(text, &[]), clean);
     }
 }

@@ -131,7 +131,7 @@ async fn results(unit: &UnitName, saved: &Saved, source: &Source) -> Results {
 }
 
 /// As `du -h` prints it, which is what the earlier charm showed: `68K`, `1.3G`, rounded up.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     let mut unit = 1024;
     for suffix in ["K", "M", "G"] {
         let tenths = (bytes * 10).div_ceil(unit);
