@@ -1,5 +1,8 @@
 //! A small shell charm through its whole life, by the command line, on real light machines. Needs root.
 
+// The helpers of a test may fail as the test itself may; clippy knows only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
