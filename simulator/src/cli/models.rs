@@ -105,7 +105,8 @@ impl DestroyModel {
             // An answer, whatever it says, shows that the controller of which the file tells is alive, or was just started.
             let _ = model.ask(Request::Status).await;
             let controller = Controller::of(&model);
-            model.ask(Request::Destroy).await?;
+            let destroyed = model.ask(Request::Destroy).await;
+            destroyed.context("cannot destroy the model by its controller (--force does without one)")?;
             controller.ended().await?;
         }
         remark("Model destroyed.")?;
