@@ -36,7 +36,7 @@ fn credentials_are_packed_privately_and_work(kind: Kind) {
     let used = model.shell(
         "etcd/0",
         "d=$(mktemp -d) && cd $d && tar xzf /home/ubuntu/etcd_credentials.tar.gz && \
-         sed -n '/3.3 and later/,/member list/p' README.txt | grep -E '^(export|etcdctl)' | sed 's#^etcdctl#/snap/bin/etcd.etcdctl#' > run.sh && sh -e run.sh",
+         sed -n '/3.3 and later/,/member list/p' README.txt | grep -E '^(export|etcdctl member)' | sed 's#^etcdctl#/snap/bin/etcd.etcdctl#' > run.sh && sh -e run.sh",
     );
     assert!(used.contains("etcd0"), "{used}");
 }

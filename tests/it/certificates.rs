@@ -20,6 +20,8 @@ fn the_authority_is_taken_away_and_given_back(kind: Kind) {
         "Missing relation to certificate authority.",
         "--idle",
     ]);
+    // The authority's side must have ended too before the two can be related again.
+    model.wait(&["--idle"]);
     model.run(&["integrate", "etcd", "easyrsa"]);
     model.settle(3);
     writer.stop(1000);
