@@ -165,9 +165,12 @@ impl Machines for LightMachines {
         let dir = &self.shared.dir;
         let machines = dir.join("machines");
         let mut processes: Vec<ProcessId> = self.shared.running_holder().into_iter().collect();
+        let mut made_inside = Vec::new();
         for directory in record::subdirectories(&machines)? {
-            if let Some(record) = record::read::<Record>(&directory.join("machine.json"))? {
-                processes.extend(record.init);
+            let record = record::read::<Record>(&directory.join("machine.json"))?;
+            if let Some(init) = record.and_then(|record| record.init).filter(ProcessId::is_alive) {
+                made_inside.extend(block::made_inside(&init).await?);
+                processes.push(init);
             }
         }
         for process in &processes {
@@ -176,6 +179,7 @@ impl Machines for LightMachines {
         for process in &processes {
             process.wait_gone(process::DEATH_LIMIT).await?;
         }
+        block::detach_each(made_inside).await?;
         block::detach_all_under(dir).await?;
         for name in ["machines", "blocks", "bin"] {
             record::remove_tree(&dir.join(name))?;

@@ -112,7 +112,11 @@ async fn a_disk_fills_up_and_a_block_device_keeps_its_content() {
     machine.detach_block("data/0").await.unwrap();
     let again = machine.attach_block("data/0", 32).await.unwrap();
     said(machine, &format!("mount {} /mnt && grep -q kept /mnt/file && umount /mnt", again.display())).await;
+    let image = "truncate -s 8M /root/image-of-a-test; losetup --find --show /root/image-of-a-test";
+    let made = said(machine, image).await;
     machine.destroy().await.unwrap();
+    let shown = format!("/sys/block/{}/loop/backing_file", made.trim_start_matches("/dev/"));
+    assert!(!std::fs::read_to_string(shown).unwrap_or_default().contains("image-of-a-test"));
     assert!(!machine.is_running());
     assert_eq!(traces(&model.place.path().join("model/machines")), Vec::<String>::new());
 }

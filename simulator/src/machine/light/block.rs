@@ -2,10 +2,13 @@
 //! while it shows a file of this model.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
+
+use super::process::ProcessId;
 
 /// The file behind the device of this name.
 pub fn backing_file(model_dir: &Path, name: &str) -> PathBuf {
@@ -43,11 +46,39 @@ pub async fn detach_all_under(directory: &Path) -> Result<()> {
     detach_each(devices_of(|backing| backing.starts_with(directory))).await
 }
 
-async fn detach_each(devices: Vec<PathBuf>) -> Result<()> {
+/// The loop devices that programs made over files of the disk of the running machine whose first process this is. Asked before
+/// it ends: afterwards the kernel gives the disk's device number to another.
+pub async fn made_inside(init: &ProcessId) -> Result<Vec<PathBuf>> {
+    // Asking costs a process: mostly there is nothing to ask about.
+    if devices_of(|_| true).is_empty() {
+        return Ok(Vec::new());
+    }
+    // A file that every machine has on its own disk.
+    let file = PathBuf::from(format!("/proc/{}/root/etc/hostname", init.pid));
+    let Ok(metadata) = fs::metadata(file) else { return Ok(Vec::new()) };
+    let list = ["--list", "--noheadings", "--output", "NAME,BACK-MAJ:MIN"];
+    let output = Command::new("losetup")
+        .args(list)
+        .output()
+        .await
+        .context("cannot run losetup: install util-linux")?;
+    let device = metadata.dev();
+    let number = format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    Ok(backed_by(&String::from_utf8_lossy(&output.stdout), &number))
+}
+
+/// The devices in a list of `NAME MAJOR:MINOR` lines whose file is on that device.
+fn backed_by(list: &str, number: &str) -> Vec<PathBuf> {
+    let pairs = list.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    pairs.filter(|(_, backing)| backing.trim() == number).map(|(name, _)| PathBuf::from(name)).collect()
+}
+
+/// Detach these loop devices.
+pub async fn detach_each(devices: Vec<PathBuf>) -> Result<()> {
     for device in devices {
         let output = Command::new("losetup").arg("--detach").arg(&device).output().await;
         let output = output.context("cannot run losetup: install util-linux")?;
-        if !output.status.success() {
+        if !output.status.success() && devices_of(|_| true).contains(&device) {
             bail!("cannot detach {}: {}", device.display(), String::from_utf8_lossy(&output.stderr).trim());
         }
     }
@@ -67,4 +98,20 @@ fn devices_of(wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         }
     }
     devices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loop_devices_over_the_same_disk_are_taken() {
+        let list = "/dev/loop0         0:111 \n/dev/loop1       254:0 \n/dev/loop12 0:1110\n";
+        assert_eq!(backed_by(list, "0:111"), vec![PathBuf::from("/dev/loop0")]);
+    }
+
+    #[test]
+    fn a_name_of_storage_becomes_the_name_of_a_file() {
+        assert_eq!(backing_file(Path::new("/m"), "data/0"), PathBuf::from("/m/blocks/data-0.img"));
+    }
 }

@@ -131,21 +131,28 @@ impl LightMachine {
 
     async fn power_off(&self, signal: Signal, limit: Duration) -> Result<()> {
         let Some(init) = self.init() else { return Ok(()) };
+        let made_inside = block::made_inside(&init).await?;
         init.signal(signal)?;
         if init.wait_gone(limit).await.is_err() {
             init.kill()?;
             init.wait_gone(DEATH_LIMIT).await?;
         }
         self.record().init = None;
-        self.save()
+        self.save()?;
+        // What was made inside over files of its disk ends with the power, as a real machine's loop devices do.
+        block::detach_each(made_inside).await
+    }
+
+    /// Where the disk is seen from the host.
+    fn disk_from_host(&self, holder: &ProcessId) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", holder.pid, self.dir().join("disk").display()))
     }
 
     fn apply_limit(&self) -> Result<()> {
         let holder =
             self.shared.running_holder().context("cannot limit the disk: the model is not running")?;
         let place = self.dir().join("disk");
-        let inside = PathBuf::from(format!("/proc/{}/root{}", holder.pid, place.display()));
-        let numbers = rustix::fs::statvfs(&inside).context("cannot measure the disk")?;
+        let numbers = rustix::fs::statvfs(self.disk_from_host(&holder)).context("cannot measure the disk")?;
         let used = (numbers.f_blocks - numbers.f_bfree) * numbers.f_frsize / 1024;
         let size = self.record().free_kib.map_or(disk::DISK_KIB, |free| used + free);
         // A size of nothing would mean no limit.

@@ -94,7 +94,12 @@ fn option(
         "-s" | "--signal" => arguments.signal = Some(value()?),
         "--kill-who" | "--kill-whom" => arguments.kill_main = value()? == "main",
         "-n" | "--lines" => arguments.lines = value()?.parse().ok(),
-        "-o" | "--output" | "--job-mode" => drop(value()?),
+        "-o" | "--output" | "--job-mode" | "--preset-mode" => drop(value()?),
+        // Packages name the root that they are unpacked into; any other than the machine's own is not supported.
+        "--root" => match value()?.as_str() {
+            "" | "/" => {}
+            other => return Err(format!("systemctl: cannot work on the root {other}")),
+        },
         "--failed" => arguments.states.push("failed".to_owned()),
         "--version" => arguments.verb = name,
         "--no-pager" | "-l" | "--full" | "--system" | "-f" | "--force" | "--plain" | "--no-reload"

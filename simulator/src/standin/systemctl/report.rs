@@ -151,11 +151,11 @@ fn describe(properties: &Properties) -> String {
     } else {
         of("SubState").to_owned()
     };
-    text.push_str(&format!(
-        "     Active: {} ({result}) since {}\n",
-        of("ActiveState"),
-        of("StateChangeTimestamp")
-    ));
+    let since = match of("StateChangeTimestamp") {
+        "" => String::new(),
+        moment => format!(" since {moment}"),
+    };
+    text.push_str(&format!("     Active: {} ({result}){since}\n", of("ActiveState")));
     if !matches!(of("MainPID"), "" | "0") {
         text.push_str(&format!("   Main PID: {}\n", of("MainPID")));
     } else if !matches!(of("ExecMainPID"), "" | "0") {
