@@ -17,6 +17,8 @@ pub mod secret;
 pub mod settings;
 mod storage;
 mod store;
+#[cfg(test)]
+pub mod testing;
 mod version;
 
 pub use entity::{

@@ -123,7 +123,7 @@ pub fn finish(model: &mut Model, unit: &str, hook: &Hook) {
         HookKind::Start => {
             agent.started = true;
             if !record.workload_was_set {
-                record.set_workload("unknown", "", now);
+                record.announce("unknown", "", now);
             }
         }
         HookKind::UpgradeCharm => {
@@ -133,11 +133,11 @@ pub fn finish(model: &mut Model, unit: &str, hook: &Hook) {
         HookKind::LeaderSettingsChanged => agent.leader_settings_seen = Some(hook.version),
         HookKind::Stop => {
             agent.stopped = true;
-            record.set_workload("maintenance", "", now);
+            record.announce("maintenance", "", now);
         }
         HookKind::Remove => {
             agent.removed = true;
-            record.set_workload("terminated", "", now);
+            record.announce("terminated", "", now);
         }
         HookKind::StorageAttached => agent.storage_attached.extend(hook.storage.clone()),
         HookKind::StorageDetaching => {
@@ -204,7 +204,26 @@ fn finish_relation(model: &mut Model, unit: &str, hook: &Hook) {
     }
     if hook.kind == HookKind::RelationBroken {
         record.agent.relations.remove(&relation.id);
+        let was_container_scoped =
+            model.relations.get(&relation.id).is_some_and(|ended| ended.is_container_scoped);
         model.leave_scope(relation.id, unit);
+        if was_container_scoped {
+            end_loose_subordinate(model, unit);
+        }
+    }
+}
+
+/// A subordinate unit goes when nothing ties it to its principal any more.
+fn end_loose_subordinate(model: &mut Model, unit: &str) {
+    let Some(record) = model.units.get(unit).filter(|record| record.principal.is_some()) else { return };
+    let is_tied = record.agent.relations.keys().any(|id| {
+        model
+            .relations
+            .get(id)
+            .is_some_and(|relation| relation.is_container_scoped && relation.life == Life::Alive)
+    });
+    if !is_tied {
+        model.end_unit(unit, false);
     }
 }
 

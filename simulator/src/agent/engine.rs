@@ -118,7 +118,7 @@ impl Engine {
                 return Err(error.context(format!("cannot start machine {id}")));
             }
         };
-        if state == MachineState::Started && !machine.is_running() {
+        if state != MachineState::Down && !machine.is_running() {
             machine.start().await.with_context(|| format!("cannot start machine {id} again"))?;
             self.note_reboot(&id);
         }
@@ -147,6 +147,16 @@ impl Engine {
                 unit.agent.rebooted = true;
             }
         });
+    }
+
+    /// Shuts a machine down in order and starts it again. A hook that is ended by this will run again, as if it had
+    /// never begun.
+    pub async fn reboot(&self, id: &str, machine: &dyn Machine) -> Result<()> {
+        self.set_machine_state(id, MachineState::Restarting);
+        let outcome = machine.reboot().await;
+        self.note_reboot(id);
+        self.set_machine_state(id, MachineState::Started);
+        outcome.with_context(|| format!("cannot reboot machine {id}"))
     }
 
     /// Ends a machine and forgets it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::Model;
+use crate::model::{MachineState, Model};
 
 use super::context::{Context, Reboot};
 use super::run::{Ended, Ending};
@@ -66,23 +66,12 @@ impl Agent {
         }
         let result = self.end(&hook, &name, outcome);
         let reboots = reboot == Reboot::Now || (reboot == Reboot::After && result.is_ok());
-        if let Some(machine) = machine.filter(|_| reboots) {
-            self.reboot(&machine).await;
+        if let Some(machine) = machine.filter(|_| reboots)
+            && let Err(error) = self.engine.reboot(&machine, self.machine.as_ref()).await
+        {
+            log(&self.engine, &self.unit, "ERROR", "juju.worker.reboot", &format!("{error:#}"));
         }
         result
-    }
-
-    async fn reboot(&mut self, machine: &str) {
-        match self.machine.reboot().await {
-            Ok(()) => self.engine.note_reboot(machine),
-            Err(error) => log(
-                &self.engine,
-                &self.unit,
-                "ERROR",
-                "juju.worker.reboot",
-                &format!("cannot reboot: {error:#}"),
-            ),
-        }
     }
 
     /// Notes that the hook has begun, and what the agent says of it.
@@ -99,12 +88,10 @@ impl Agent {
                 crate::model::StatusEntry::new("executing", &format!("running {} hook", hook.name()), now);
             match hook.kind {
                 HookKind::Install if !unit.workload_was_set => {
-                    unit.set_workload("maintenance", "installing charm software", now)
+                    unit.announce("maintenance", "installing charm software", now)
                 }
-                HookKind::Stop => unit.set_workload("maintenance", "stopping charm software", now),
-                HookKind::Remove => {
-                    unit.set_workload("maintenance", "cleaning up prior to charm deletion", now)
-                }
+                HookKind::Stop => unit.announce("maintenance", "stopping charm software", now),
+                HookKind::Remove => unit.announce("maintenance", "cleaning up prior to charm deletion", now),
                 HookKind::Start => unit.agent.rebooted = false,
                 HookKind::LeaderElected => unit.agent.leads = true,
                 _ => {}
@@ -139,15 +126,21 @@ impl Agent {
         }
         match ended.ending {
             Ending::Code(0) => self.commit(hook, Some(context)),
-            Ending::Code(code) => Outcome::Failure(format!("exit status {code}")),
             // The agent went down with the machine: when it is back, the hook counts as failed.
-            Ending::Signal(_) if !self.machine.is_running() => {
-                Outcome::Failure("the machine went down".to_owned())
-            }
+            _ if self.machine_is(&MachineState::Down) => Outcome::Failure("the machine went down".to_owned()),
+            _ if self.machine_is(&MachineState::Restarting) => Outcome::Again,
             Ending::Signal(9 | 15) => Outcome::Again,
+            Ending::Code(code) => Outcome::Failure(format!("exit status {code}")),
             Ending::Signal(signal) => Outcome::Failure(format!("signal: {signal}")),
             Ending::NotStarted(error) => Outcome::Failure(format!("cannot start: {error}")),
         }
+    }
+
+    fn machine_is(&self, state: &MachineState) -> bool {
+        self.engine.store.read(|model| {
+            let machine = model.units.get(&self.unit).and_then(|unit| model.machines.get(&unit.machine));
+            machine.is_some_and(|machine| machine.state == *state)
+        })
     }
 
     fn commit(&self, hook: &Hook, context: Option<&Context>) -> Outcome {

@@ -278,3 +278,110 @@ pub fn step_of(hook: &Hook) -> Option<RelationStep> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::commit;
+    use super::*;
+    use crate::model::JujuVersion;
+    use crate::model::testing;
+
+    /// Lets a unit run hooks, all of which succeed, until it is idle or gone.
+    fn drain(model: &mut Model, unit: &str) -> Vec<String> {
+        let mut ran = Vec::new();
+        loop {
+            commit::settle(model, unit);
+            match next(model, &model.units[unit], Due::default()) {
+                Some(Operation::Hook(hook)) => {
+                    if hook.kind == HookKind::LeaderElected {
+                        model.units.get_mut(unit).unwrap().agent.leads = true;
+                    }
+                    commit::finish(model, unit, &hook);
+                    ran.push(hook.name());
+                }
+                Some(Operation::Finish) | None => return ran,
+                Some(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn two_units(version: JujuVersion) -> Model {
+        let mut model = testing::model(&[
+            "{name: web, peers: {a-ring: ring}, provides: {site: http}}",
+            "{name: client, requires: {http: http}}",
+        ]);
+        model.version = version;
+        for application in ["web", "web", "client"] {
+            testing::add_unit(&mut model, application);
+        }
+        model.integrate("web", "client").unwrap();
+        for _ in 0..3 {
+            for unit in ["web/0", "web/1", "client/0"] {
+                drain(&mut model, unit);
+            }
+        }
+        model
+    }
+
+    #[test]
+    fn peers_come_last_since_juju_3_5() {
+        for (version, first) in
+            [(JujuVersion::V2_9, "a-ring-relation-departed"), (JujuVersion::V3_6, "site-relation-departed")]
+        {
+            let mut model = two_units(version);
+            model.end_unit("web/1", false);
+            let last = drain(&mut model, "web/1");
+            assert_eq!(last[0], first);
+            let mut sorted = last.clone();
+            sorted.sort();
+            assert_eq!(
+                sorted,
+                [
+                    "a-ring-relation-departed",
+                    "remove",
+                    "site-relation-broken",
+                    "site-relation-departed",
+                    "stop"
+                ]
+            );
+            assert_eq!(last[3..], ["stop", "remove"]);
+        }
+    }
+
+    #[test]
+    fn juju_4_forgets_to_tell_peers_and_new_units_do_not_see_the_dead() {
+        let mut model = two_units(JujuVersion::V4_0);
+        model.end_unit("web/1", false);
+        drain(&mut model, "web/1");
+        model.drop_unit("web/1");
+        assert_eq!(drain(&mut model, "web/0"), [""; 0]);
+        assert_eq!(drain(&mut model, "client/0"), ["http-relation-departed"]);
+        assert!(model.units["web/0"].agent.relations[&0].members.contains_key("web/1"));
+        testing::add_unit(&mut model, "web");
+        drain(&mut model, "web/2");
+        assert!(!model.units["web/2"].agent.relations[&0].members.contains_key("web/1"));
+    }
+
+    #[test]
+    fn a_unit_that_was_never_installed_leaves_without_a_hook() {
+        let mut model = testing::model(&["{name: web}"]);
+        let unit = testing::add_unit(&mut model, "web");
+        model.end_unit(&unit, false);
+        assert_eq!(next(&model, &model.units[&unit], Due::default()), Some(Operation::Finish));
+    }
+
+    #[test]
+    fn a_failed_hook_holds_everything_back_but_actions() {
+        let mut model = two_units(JujuVersion::V3_6);
+        let hook = Hook::plain(HookKind::UpdateStatus);
+        let pending = super::super::state::Pending { hook, stage: Stage::Failed, failures: 1, failed_ms: 0 };
+        model.units.get_mut("web/0").unwrap().agent.pending = Some(pending);
+        model.end_unit("web/1", false);
+        let ask =
+            |model: &Model, retry| next(model, &model.units["web/0"], Due { retry, update_status: true });
+        assert_eq!(ask(&model, false), None);
+        assert_eq!(ask(&model, true), Some(Operation::Repeat));
+        model.units.get_mut("web/0").unwrap().resolution = Some(Resolution::Skip);
+        assert_eq!(ask(&model, false), Some(Operation::Skip));
+    }
+}

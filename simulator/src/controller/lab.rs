@@ -21,7 +21,10 @@ pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String
         Lab::Heal { unit } => done(machine(engine, &unit).await?.set_connected(true).await),
         Lab::KillMachine { unit } => kill_machine(engine, &unit).await,
         Lab::StartMachine { unit } => start_machine(engine, &unit).await,
-        Lab::Reboot { unit } => reboot(engine, &unit).await,
+        Lab::Reboot { unit } => {
+            let machine = machine(engine, &unit).await?;
+            done(engine.reboot(&machine.spec().id, machine.as_ref()).await)
+        }
         Lab::SetAddress { unit, address } => set_address(engine, &unit, &address).await,
         Lab::KillHook { unit, hook, call, after, step } => {
             plan_kill(engine, &unit, KillPlan { hook, call, after, step })
@@ -67,16 +70,6 @@ async fn start_machine(engine: &Engine, unit: &str) -> Result<Value, String> {
     engine.note_reboot(&id);
     engine.set_machine_state(&id, MachineState::Started);
     Ok(Value::Null)
-}
-
-async fn reboot(engine: &Engine, unit: &str) -> Result<Value, String> {
-    let machine = machine(engine, unit).await?;
-    let id = machine.spec().id;
-    engine.set_machine_state(&id, MachineState::Down);
-    let outcome = machine.reboot().await;
-    engine.note_reboot(&id);
-    engine.set_machine_state(&id, MachineState::Started);
-    done(outcome)
 }
 
 async fn set_address(engine: &Engine, unit: &str, text: &str) -> Result<Value, String> {

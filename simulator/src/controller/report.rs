@@ -57,7 +57,9 @@ fn machine(record: &MachineRecord) -> MachineStatus {
     let (agent, instance, message) = match &record.state {
         MachineState::Pending => ("pending", "allocating", ""),
         MachineState::Started => ("started", "running", ""),
-        MachineState::Down => ("down", "stopped", "agent is not communicating with the server"),
+        MachineState::Restarting | MachineState::Down => {
+            ("down", "stopped", "agent is not communicating with the server")
+        }
         MachineState::Failed(error) => ("error", "provisioning error", error.as_str()),
     };
     let address = record.spec.address.to_string();

@@ -231,6 +231,13 @@ impl Unit {
         self.workload_was_set = true;
     }
 
+    /// Sets the workload status in the agent's own name; it does not count as one that the charm has set.
+    pub fn announce(&mut self, current: &str, message: &str, now_ms: u64) {
+        let was_set = self.workload_was_set;
+        self.set_workload(current, message, now_ms);
+        self.workload_was_set = was_set;
+    }
+
     /// The workload status as an operator sees it: an unresolved failed hook hides what the charm said.
     pub fn shown_workload(&self) -> StatusEntry {
         match self.agent.failed_hook() {
@@ -275,6 +282,8 @@ pub enum MachineState {
     Pending,
     /// Powered on.
     Started,
+    /// Shutting down in order and starting again.
+    Restarting,
     /// Powered off by `lab kill-machine`.
     Down,
     /// Could not be made.

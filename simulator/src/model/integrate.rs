@@ -236,3 +236,39 @@ impl Model {
         self.drop_relation_if_over(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+
+    #[test]
+    fn endpoints_are_found_and_refused_as_juju_does() {
+        let mut model = testing::model(&[
+            "{name: db, provides: {sql: sql, admin: sql}}",
+            "{name: web, requires: {store: sql, cache: redis}, peers: {ring: ring}}",
+            "{name: log, requires: {host: {interface: juju-info, scope: container}}, subordinate: true}",
+        ]);
+        let refused = |model: &mut super::Model, left: &str, right: &str| {
+            model.integrate(left, right).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(&mut model, "web", "db"),
+            "ambiguous relation: \"web db\" could refer to \"web:store db:admin\"; \"web:store db:sql\""
+        );
+        assert_eq!(refused(&mut model, "web", "nothing"), "application \"nothing\" not found");
+        assert_eq!(refused(&mut model, "web:cache", "db"), "no relations found");
+        assert_eq!(refused(&mut model, "web:none", "db"), "application \"web\" has no \"none\" relation");
+        assert_eq!(refused(&mut model, "web:", "db"), "invalid endpoint \"web:\"");
+        let id = model.integrate("web", "db:sql").unwrap();
+        assert_eq!(model.relations[&id].key(), "web:store db:sql");
+        assert_eq!(
+            refused(&mut model, "db:sql", "web"),
+            "cannot add relation \"web:store db:sql\": relation web:store db:sql already exists"
+        );
+        let id = model.integrate("log", "web").unwrap();
+        assert!(model.relations[&id].is_container_scoped);
+        assert_eq!(model.remove_relation("web", "log:host"), Ok(()));
+        assert!(!model.relations.contains_key(&id), "nobody had entered");
+        assert!(model.remove_relation("web", "log").unwrap_err().to_string().contains("not found"));
+    }
+}

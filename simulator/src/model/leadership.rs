@@ -90,3 +90,41 @@ impl Model {
         self.settle_leases();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_lease_of_a_machine_that_is_down_runs_out_and_goes_to_the_lowest_number() {
+        let mut model = testing::model(&["{name: web, peers: {ring: ring}}"]);
+        let units: Vec<String> = (0..3).map(|_| testing::add_unit(&mut model, "web")).collect();
+        model.settle_leases();
+        assert!(model.is_leader("web/0"));
+        let machine = model.units[&units[0]].machine.clone();
+        model.machines.get_mut(&machine).unwrap().state = MachineState::Down;
+        assert!(model.settle_leases() && model.is_leader("web/0"), "the lease still holds");
+        model.clock_ahead_ms += TAKEOVER_MS + 1;
+        assert!(model.settle_leases() && model.is_leader("web/1"));
+        assert!(!model.settle_leases(), "nothing more to settle");
+        model.end_unit("web/1", false);
+        assert!(model.is_leader("web/2"), "who leaves gives the lease back at once");
+    }
+
+    #[test]
+    fn a_machine_that_comes_back_in_time_keeps_the_lease() {
+        let mut model = testing::model(&["{name: web}"]);
+        let unit = testing::add_unit(&mut model, "web");
+        testing::add_unit(&mut model, "web");
+        let machine = model.units[&unit].machine.clone();
+        model.machines.get_mut(&machine).unwrap().state = MachineState::Down;
+        model.settle_leases();
+        model.machines.get_mut(&machine).unwrap().state = MachineState::Started;
+        model.settle_leases();
+        model.clock_ahead_ms += TAKEOVER_MS + 1;
+        model.settle_leases();
+        assert!(model.is_leader(&unit));
+        assert_eq!(model.next_lease_end_ms(), None);
+    }
+}

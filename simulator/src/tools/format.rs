@@ -359,7 +359,7 @@ mod tests {
             "date": "2024-01-02", "hash": "a #b", "quote": "it's", "tab": "a\tb", "null": "null", "colon": "a:", "e": "1e3",
             "pem": "-----BEGIN X-----\nabc=\n-----END X-----\n", "deep": {"a": {"b": {"c": "x\ny"}}}
         });
-        let back: Value = serde_yaml::from_str(&yaml(&value)).unwrap();
+        let back: Value = crate::yaml::read(&yaml(&value)).unwrap();
         assert_eq!(back, value);
     }
 }

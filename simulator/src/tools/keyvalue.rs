@@ -29,7 +29,7 @@ pub fn parse_file(text: &str) -> Result<BTreeMap<String, String>, ToolError> {
         return Ok(BTreeMap::new());
     }
     refuse_json_only_spelling(text)?;
-    let entries: Entries = serde_yaml::from_str(text).map_err(|error| mismatch(&error))?;
+    let entries: Entries = crate::yaml::read(text).map_err(|error| mismatch(&error))?;
     Ok(entries.0)
 }
 
