@@ -103,6 +103,11 @@ impl Network {
         Ipv4Addr::from(u32::from(self.base).wrapping_add(host))
     }
 
+    /// The network's first address; the controller goes by it, although it listens nowhere on the network.
+    pub fn gateway(self) -> Ipv4Addr {
+        self.address(1)
+    }
+
     /// How many addresses machines can have.
     fn room(self) -> u32 {
         (1u32 << (32 - u32::from(self.prefix.clamp(8, 28)))).saturating_sub(12)

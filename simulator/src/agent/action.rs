@@ -40,8 +40,10 @@ impl Agent {
                     failure: None,
                 };
                 let context = self.engine.store.read(|model| Context::new(model, &self.unit, &name));
-                let context = Context { action: Some(action), ..context };
-                let ended = self.execute(context, &program, &[], Some(&dispatch_path)).await;
+                let member_bags = std::mem::take(&mut self.member_bags);
+                let context = Context { action: Some(action), member_bags, ..context };
+                let mut ended = self.execute(context, &program, &[], Some(&dispatch_path)).await;
+                self.member_bags = std::mem::take(&mut ended.context.member_bags);
                 self.judge_action(task, ended)
             }
         };

@@ -37,7 +37,7 @@ pub fn build(model: &Model, context: &Context, dispatch_path: Option<&str>) -> B
     set("JUJU_UNIT_NAME", unit);
     set("JUJU_MODEL_NAME", &model.name);
     set("JUJU_MODEL_UUID", &model.uuid);
-    set("JUJU_API_ADDRESSES", &format!("{}:17070", model.network.base));
+    set("JUJU_API_ADDRESSES", &format!("{}:17070", model.network.gateway()));
     set("JUJU_MACHINE_ID", record.map_or("", |unit| unit.machine.as_str()));
     set("JUJU_PRINCIPAL_UNIT", record.and_then(|unit| unit.principal.as_deref()).unwrap_or_default());
     set("JUJU_AVAILABILITY_ZONE", "default");

@@ -37,6 +37,7 @@ impl Agent {
         let lock = self.engine.machine_lock(&machine.unwrap_or_default());
         let held = lock.lock().await;
         let context = self.engine.store.read(|model| Context::new(model, &self.unit, "run-commands"));
+        let context = Context { member_bags: std::mem::take(&mut self.member_bags), ..context };
         let (program, arguments) = match request.command.split_first() {
             Some((program, arguments)) if program.contains('/') => (program.as_str(), arguments),
             _ => ("/usr/bin/env", request.command.as_slice()),
@@ -50,7 +51,8 @@ impl Agent {
                 context.pid.into_iter().for_each(kill_tree);
             }
         });
-        let ended = self.execute(context, program, arguments, None).await;
+        let mut ended = self.execute(context, program, arguments, None).await;
+        self.member_bags = std::mem::take(&mut ended.context.member_bags);
         watchdog.abort();
         drop(held);
         self.engine.store.update(|model| {

@@ -228,12 +228,14 @@ impl Model {
 
     /// Forgets a dying relation that nobody is in any more.
     pub fn drop_relation_if_over(&mut self, id: u64) {
-        if self
-            .relations
-            .get(&id)
-            .is_some_and(|relation| relation.life == Life::Dying && relation.count_in_scope() == 0)
-        {
-            self.relations.remove(&id);
+        let is_over = |relation: &Relation| relation.life == Life::Dying && relation.count_in_scope() == 0;
+        if !self.relations.get(&id).is_some_and(is_over) {
+            return;
+        }
+        self.relations.remove(&id);
+        // A grant lasts as long as the relation that carries it.
+        for secret in self.secrets.values_mut() {
+            secret.grants.retain(|_, relation| *relation != id);
         }
     }
 }
