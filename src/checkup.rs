@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::decide;
 use crate::host::files;
-use crate::juju::{Context, Status, StatusKind, Tools};
+use crate::juju::{Context, Status, Tools};
 use crate::observe;
 use crate::world::{Door, Health, Roster};
 
@@ -30,15 +31,12 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         && look.host.restart_due.is_none()
         && members.iter().all(|member| !member.learner)
         && members.iter().all(|member| look.etcd.health.get(&member.id) == Some(&Health::Healthy));
-    if !healthy || !is_healthy_status(&last) {
+    let as_remembered = Status::active(decide::healthy_with(members.len())).to_string();
+    if !healthy || !String::from_utf8_lossy(&last).starts_with(&as_remembered) {
         return false;
     }
     let Ok(goal) = tools.goal_state().await else { return false };
     let units: BTreeSet<String> = goal.units.keys().map(|unit| unit.member_name()).collect();
     let names: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
     units == names && names.contains(&context.unit.member_name())
-}
-
-fn is_healthy_status(last: &[u8]) -> bool {
-    String::from_utf8_lossy(last).starts_with(&format!("{} Healthy with ", StatusKind::Active))
 }

@@ -19,6 +19,7 @@ mod properties;
 mod tests;
 
 pub use service::{COMMON, DATA};
+pub use status::healthy_with;
 
 use std::fmt;
 

@@ -18,8 +18,19 @@ pub enum Event {
     Leaving(String),
     /// An operator's action, by its name.
     Action(String),
+    /// A hook of an endpoint that this revision of the charm declares and does not serve yet.
+    Idle(String),
     /// A hook that has no meaning for this charm.
     Nothing(String),
+}
+
+/// Endpoints that are declared, so that models which use them can be refreshed, and do nothing yet.
+const IDLE_ENDPOINTS: [&str; 4] = ["proxy", "prometheus", "grafana", "nrpe-external-master"];
+
+fn is_of_an_idle_endpoint(hook: &str) -> bool {
+    IDLE_ENDPOINTS
+        .iter()
+        .any(|endpoint| hook.strip_prefix(endpoint).is_some_and(|rest| rest.starts_with("-relation-")))
 }
 
 impl Event {
@@ -47,6 +58,7 @@ impl Event {
             "upgrade-charm" => Event::Upgraded,
             // "remove" follows "stop": everything is said and done by then.
             "remove" | "collect-metrics" | "meter-status-changed" | "" => Event::Nothing(name.to_owned()),
+            _ if is_of_an_idle_endpoint(name) => Event::Idle(name.to_owned()),
             _ => Event::Look(name.to_owned()),
         }
     }
@@ -60,7 +72,9 @@ impl Event {
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Event::Look(name) | Event::Leaving(name) | Event::Nothing(name) => f.write_str(name),
+            Event::Look(name) | Event::Leaving(name) | Event::Idle(name) | Event::Nothing(name) => {
+                f.write_str(name)
+            }
             Event::Upgraded => f.write_str("upgrade-charm"),
             Event::UpdateStatus => f.write_str("update-status"),
             Event::Action(name) => write!(f, "action {name}"),
@@ -84,6 +98,8 @@ mod tests {
             ("hooks/cluster-relation-departed", false, Event::Look("cluster-relation-departed".into())),
             ("hooks/cluster-relation-departed", true, Event::Leaving("cluster-relation-departed".into())),
             ("hooks/db-relation-departed", true, Event::Leaving("db-relation-departed".into())),
+            ("hooks/prometheus-relation-joined", false, Event::Idle("prometheus-relation-joined".into())),
+            ("hooks/db-relation-joined", false, Event::Look("db-relation-joined".into())),
             ("actions/health", false, Event::Action("health".into())),
             ("", false, Event::Nothing("".into())),
             ("hooks/some-future-hook", false, Event::Look("some-future-hook".into())),

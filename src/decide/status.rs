@@ -85,7 +85,12 @@ fn healthy(w: &World) -> Status {
     let voters = w.members().map_or(0, |members| voters(members).count());
     let plain_http = w.options.as_ref().is_ok_and(|options| options.bind_with_insecure_http);
     let note = if plain_http { " (plain HTTP on 127.0.0.1:4001)" } else { "" };
-    Status::active(format!("Healthy with {}{note}", known_peers(voters)))
+    Status::active(healthy_with(voters) + note)
+}
+
+/// What operators and scripts look for.
+pub fn healthy_with(voters: usize) -> String {
+    format!("Healthy with {}", known_peers(voters))
 }
 
 fn voters(members: &[Member]) -> impl Iterator<Item = &Member> {

@@ -11,7 +11,10 @@ pub(super) fn trust(w: &World) -> Option<Next> {
     let starts_the_cluster = w.peers.cluster.bootstrap_unit.as_ref() == Some(&w.unit) && !w.was_started();
     let has_news = w.own_status().map(|status| status.member) != w.own_record().member;
     let busy = starts_the_cluster || (has_news && w.own_status().is_some());
-    if busy || w.tried.in_vain("trust-authority").is_some() || w.host.trusted.as_ref() == Some(&credentials.ca) {
+    if busy
+        || w.tried.in_vain("trust-authority").is_some()
+        || w.host.trusted.as_ref() == Some(&credentials.ca)
+    {
         return None;
     }
     Some(Next::Do(Step::TrustAuthority(credentials.ca.clone())))

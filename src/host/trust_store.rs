@@ -122,7 +122,13 @@ impl Store {
     async fn renew(&self, fresh: bool) -> Result<(), ProcessError> {
         let (program, args) =
             self.update.split_first().map_or(("", &[][..]), |(program, args)| (program, args));
-        Run::new(program).args(args).args(fresh.then_some("--fresh")).timeout(Duration::from_secs(120)).output().await.map(drop)
+        Run::new(program)
+            .args(args)
+            .args(fresh.then_some("--fresh"))
+            .timeout(Duration::from_secs(120))
+            .output()
+            .await
+            .map(drop)
     }
 
     /// Our files in the order of their certificates: `NAME.crt`, then `NAME-1.crt`, `NAME-2.crt`, …

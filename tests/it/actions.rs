@@ -32,10 +32,10 @@ fn credentials_are_packed_privately_and_work(kind: Kind) {
     }
     let owned = model.shell("etcd/0", "stat -c '%a %U' /home/ubuntu/etcd_credentials.tar.gz");
     assert_eq!(owned.trim(), "600 ubuntu");
-    // The commands of the enclosed README, as its reader would paste them.
+    // The commands of the enclosed README, as its reader would paste them (a snap does not see the host's /tmp).
     let used = model.shell(
         "etcd/0",
-        "d=$(mktemp -d) && cd $d && tar xzf /home/ubuntu/etcd_credentials.tar.gz && \
+        "mkdir creds && cd creds && tar xzf /home/ubuntu/etcd_credentials.tar.gz && \
          sed -n '/3.3 and later/,/member list/p' README.txt | grep -E '^(export|etcdctl member)' | sed 's#^etcdctl#/snap/bin/etcd.etcdctl#' > run.sh && sh -e run.sh",
     );
     assert!(used.contains("etcd0"), "{used}");

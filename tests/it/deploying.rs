@@ -9,6 +9,7 @@ on_every_kind!(
     five_units_related_late,
     consumers_get_the_same_from_every_unit,
     a_wrong_option_blocks_and_is_mended,
+    a_healthy_check_costs_three_tool_calls_at_most,
 );
 
 fn one_unit_related_before_it_is_up(kind: Kind) {
@@ -118,4 +119,17 @@ fn a_wrong_option_blocks_and_is_mended(kind: Kind) {
     let after = model.shell("etcd/0", "systemctl show -p MainPID --value snap.etcd.etcd");
     assert_eq!(pid, after, "etcd was restarted");
     model.assert_no_hook_failed();
+}
+
+/// Every call of a hook tool starts a process, on every unit, every few minutes.
+fn a_healthy_check_costs_three_tool_calls_at_most(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.run(&["lab", "update-status", "etcd"]);
+    let log = model.run(&["debug-log", "--replay"]);
+    for unit in ["etcd/0", "etcd/1", "etcd/2"] {
+        let mark = format!("unit.{unit}.update-status ran a program run=");
+        let runs = log.lines().filter_map(|line| line.split_once(&mark)).map(|(_, run)| run);
+        let tools: Vec<&str> = runs.filter(|run| !run.starts_with("systemctl ")).collect();
+        assert!((1..=3).contains(&tools.len()), "{unit}: {tools:?}");
+    }
 }

@@ -15,15 +15,30 @@ fn three_to_five_to_three_to_one_to_three(kind: Kind) {
     let writer = Writer::start(&model, "consumer/0");
     model.run(&["add-unit", "etcd", "-n", "2"]);
     model.settle(5);
-    model.run(&["remove-unit", "etcd/0", "etcd/3", "--no-prompt"]);
-    model.settle(3);
-    model.run(&["remove-unit", "etcd/1", "etcd/4", "--no-prompt"]);
-    model.settle(1);
+    model.remove_units(&["etcd/0", "etcd/3"], 3);
+    model.remove_units(&["etcd/1", "etcd/4"], 1);
     assert_eq!(model.units("etcd"), ["etcd/2"]);
     model.run(&["add-unit", "etcd", "-n", "2"]);
     model.settle(3);
     writer.stop(GAP_MS);
+    nothing_contradictory_was_ever_told(&model);
     model.assert_no_hook_failed();
+}
+
+/// The consumer keeps a diary of every complete set that any unit has ever given it. Endpoints come and go, each
+/// unit's in its own hook; everything else must have been the same from every unit at every moment.
+fn nothing_contradictory_was_ever_told(model: &Model) {
+    let diary = model.shell("consumer/0", "cat /var/lib/consumer/seen.jsonl");
+    let told: Vec<serde_json::Value> =
+        diary.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told.len() >= 9, "five joined, the others changed: {}", told.len());
+    for set in &told {
+        for key in ["client_ca", "client_cert", "client_key", "version"] {
+            assert_eq!(set[key], told[0][key], "{key} of {} at {}", set["unit"], set["time"]);
+        }
+        let endpoints: Vec<&str> = set["connection_string"].as_str().unwrap().split(',').collect();
+        assert!(endpoints.is_sorted() && !endpoints.contains(&""), "{endpoints:?}");
+    }
 }
 
 fn the_raft_leaders_unit_is_removed(kind: Kind) {
@@ -32,8 +47,7 @@ fn the_raft_leaders_unit_is_removed(kind: Kind) {
     model.wait(&["consumer", "--status", "active", "--idle"]);
     let writer = Writer::start(&model, "consumer/0");
     let leader = model.raft_leader(&model.units("etcd"));
-    model.run(&["remove-unit", &leader, "--no-prompt"]);
-    model.settle(2);
+    model.remove_units(&[&leader], 2);
     writer.stop(GAP_MS);
     model.assert_no_hook_failed();
 }

@@ -143,6 +143,19 @@ impl Model {
         ]);
     }
 
+    /// Takes units away and waits until the others have settled. Juju 4.0 does not tell the others that a peer is
+    /// gone: there it is the regular check that finds out.
+    pub fn remove_units(&self, units: &[&str], remaining: usize) {
+        let arguments: Vec<&str> =
+            ["remove-unit"].iter().chain(units).chain(&["--no-prompt"]).copied().collect();
+        self.run(&arguments);
+        if self.kind.juju == "4.0" {
+            self.wait(&["etcd", "--units", &remaining.to_string(), "--idle"]);
+            self.run(&["lab", "update-status", "etcd"]);
+        }
+        self.settle(remaining);
+    }
+
     pub fn wait(&self, what: &[&str]) {
         let timeout = format!("{SETTLE_S}s");
         let arguments: Vec<&str> =
