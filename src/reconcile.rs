@@ -86,6 +86,7 @@ impl<'a> Run<'a> {
                 tracing::info!("{step}");
             }
             Err(Trouble::NotYet(reason)) => {
+                self.tried.not_yet.insert(step.name());
                 if !self.wait(&reason, REFUSED_MAX).await {
                     self.give_up(step, reason);
                 }
@@ -96,7 +97,7 @@ impl<'a> Run<'a> {
 
     fn give_up(&mut self, step: &Step, message: String) {
         tracing::warn!(error = %message, "{step}: not done");
-        self.tried.0.insert(step.name(), message);
+        self.tried.in_vain.insert(step.name(), message);
         self.waiting = None;
     }
 

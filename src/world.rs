@@ -297,14 +297,24 @@ pub enum Health {
     Unhealthy(String),
 }
 
-/// Steps that this run has tried in vain, by [`crate::step::Step::name`], with the last error.
+/// Steps that this run could not do, by [`crate::step::Step::name`].
 #[derive(Debug, Clone, Default)]
-pub struct Tried(pub BTreeMap<&'static str, String>);
+pub struct Tried {
+    /// Given up in this run, with the last error.
+    pub in_vain: BTreeMap<&'static str, String>,
+    /// Refused for the moment; they are tried again.
+    pub not_yet: BTreeSet<&'static str>,
+}
 
 impl Tried {
     /// The error of the last vain try of this kind of step.
     pub fn in_vain(&self, step: &str) -> Option<&str> {
-        self.0.get(step).map(String::as_str)
+        self.in_vain.get(step).map(String::as_str)
+    }
+
+    /// Whether this kind of step was refused for the moment.
+    pub fn not_yet(&self, step: &str) -> bool {
+        self.not_yet.contains(step)
     }
 }
 

@@ -37,8 +37,14 @@ fn credentials(world: &World) -> Result<Credentials, Trouble> {
 }
 
 pub(super) async fn add_learner(world: &World, peer_url: &str) -> Result<(), Trouble> {
-    cluster(world).await?.add_learner(peer_url).await?;
-    Ok(())
+    match cluster(world).await?.add_learner(peer_url).await {
+        Ok(_) => Ok(()),
+        // etcd's own rule: every voter must have been connected for 5 s. Right after a join that is the normal case.
+        Err(etcd::Error::UnhealthyCluster) => {
+            Err(Trouble::NotYet("Joining: waiting until all members have been connected for 5 s".to_owned()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A learner cannot be asked to promote itself; a voter forwards the request to the raft leader.

@@ -73,7 +73,7 @@ fn world(own: u32, mut generated: Vec<Generated>, situation: Situation) -> World
         (_, Some(me)) => Door::Open(Box::new(status(me))),
     };
     if tried == 1 {
-        w.tried.0.insert("remove-member", "refused".into());
+        w.tried.in_vain.insert("remove-member", "refused".into());
     }
     w
 }

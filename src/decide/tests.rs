@@ -273,16 +273,18 @@ fn a_learner_is_promoted_once_it_runs() {
 #[test]
 fn the_host_trusts_the_authority_without_keeping_others_waiting() {
     let trust = Next::Do(Step::TrustAuthority(credentials().ca));
-    let mut w = ready(1);
+    let mut w = ready(2);
     w.host.trusted = None;
-    w.peers.cluster.bootstrap_unit = "etcd/0".parse().ok();
-    assert_eq!(next(&w), trust, "a unit that waits has the time");
-    w.peers.cluster.bootstrap_unit = "etcd/1".parse().ok();
-    w.peers.cluster.token = Some("t".into());
-    assert!(matches!(next(&w), Next::Do(Step::WriteConfig { .. })), "everyone waits for the first member");
+    w.peers.cluster.cluster = Some(CLUSTER);
+    w.etcd.roster = Roster::Confirmed(vec![member(0, false)]);
+    assert!(matches!(next(&w), Next::Do(Step::AddLearner { .. })), "joining comes first");
+    w.tried.not_yet.insert("add-learner");
+    assert_eq!(next(&w), trust, "a unit that has to wait has the time");
     let mut w = settled(1, &three());
     w.host.trusted = None;
-    assert!(matches!(next(&w), Next::Done(_)), "the others wait to hear of the new member");
+    assert_eq!(next(&w), trust, "all have joined");
+    w.peers.expected.as_mut().unwrap().insert("etcd/3".parse().unwrap());
+    assert!(matches!(next(&w), Next::Done(_)), "the next one waits to hear of this member");
     w.peers.own = Databag::from([("member-id".to_owned(), MemberId(101).to_string())]);
     assert_eq!(next(&w), trust);
 }

@@ -1,23 +1,30 @@
 //! What can wait until the unit serves: the host's trust store and the environment of root's shells.
 
+use std::collections::BTreeSet;
+
 use super::{Next, service};
+use crate::etcd::MemberId;
 use crate::step::Step;
 use crate::world::{Door, World};
 
-/// The host's trust store takes seconds to renew. It comes before joining, when a unit waits for others anyway,
-/// but not while others wait for this one: for the first member, or for the word that it is a member now.
+/// The host's trust store takes seconds to renew: it has time until nobody waits for this unit.
 pub(super) fn trust(w: &World) -> Option<Next> {
     let credentials = w.host.credentials.as_ref()?;
-    let starts_the_cluster = w.peers.cluster.bootstrap_unit.as_ref() == Some(&w.unit) && !w.was_started();
-    let has_news = w.own_status().map(|status| status.member) != w.own_record().member;
-    let busy = starts_the_cluster || (has_news && w.own_status().is_some());
-    if busy
-        || w.tried.in_vain("trust-authority").is_some()
-        || w.host.trusted.as_ref() == Some(&credentials.ca)
-    {
-        return None;
-    }
-    Some(Next::Do(Step::TrustAuthority(credentials.ca.clone())))
+    let is_done =
+        w.host.trusted.as_ref() == Some(&credentials.ca) || w.tried.in_vain("trust-authority").is_some();
+    let has_time = match w.own_status() {
+        Some(status) if !status.learner => !others_wait_for(w, status.member),
+        // The cluster takes the next learner only some seconds after the one before.
+        _ => w.tried.not_yet("add-learner"),
+    };
+    (!is_done && has_time).then(|| Next::Do(Step::TrustAuthority(credentials.ca.clone())))
+}
+
+/// This member is news to the other units, and some of them have not joined yet. Their joining brings more hooks.
+fn others_wait_for(w: &World, own: MemberId) -> bool {
+    let voters = w.members().unwrap_or_default().iter().filter(|member| !member.learner).count();
+    let expected = w.peers.expected.as_ref().map_or(0, BTreeSet::len);
+    w.own_record().member != Some(own) && expected > voters
 }
 
 /// A root shell gets its etcdctl as soon as there is something to talk to.
