@@ -21,6 +21,10 @@ pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
             etcd.install_file(file).await?;
         }
     }
+    // snapd would refresh, and so restart, all members in one window.
+    if let Err(error) = etcd.hold().await {
+        tracing::warn!(error = %error, "automatic refreshes of the etcd snap could not be held");
+    }
     host::etcd_service().disable_now().await.context("cannot stop the freshly installed service")
 }
 

@@ -2,10 +2,14 @@
 //!
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
+use std::cmp::Ordering;
+
 use super::{Next, status};
-use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
+use crate::etcd::{
+    Channel, ClientTls, ClusterState, Compaction, Member, Settings, Track, Version, cipher_suites,
+};
 use crate::juju::Status;
-use crate::options::{EnableV2, Options};
+use crate::options::{EnableV2, Options, WantedChannel};
 use crate::step::Step;
 use crate::world::{Door, Service, World};
 
@@ -132,14 +136,39 @@ pub(super) fn next(w: &World) -> Option<Next> {
     }
 }
 
-/// A running member's peer port cannot follow the option yet.
+/// What the operator asks for and a running member cannot follow.
 pub(super) fn why_option_waits(w: &World) -> Option<Status> {
-    let (wanted, actual) = (w.options.as_ref().ok()?.management_port, on_disk_peer_port(w)?);
-    (wanted != actual).then(|| {
-        Status::blocked(format!(
-            "management_port: changing {actual} on a running cluster is not available yet"
-        ))
-    })
+    let options = w.options.as_ref().ok()?;
+    why_channel_waits(w, options).or_else(|| why_peer_port_waits(w, options)).map(Status::blocked)
+}
+
+/// etcd moves up one minor at a time and not down. A channel whose minor is not named says nothing of that.
+fn why_channel_waits(w: &World, options: &Options) -> Option<String> {
+    let WantedChannel::Named(channel) = &options.channel else { return None };
+    let Track::Minor(wanted) = channel.track else { return None };
+    let installed = w.installed_version()?.minor_version();
+    let next = Channel::stable(installed.next());
+    let stay = Channel::stable(installed);
+    match wanted.cmp(&installed) {
+        Ordering::Equal => None,
+        Ordering::Less => Some(format!(
+            "channel {channel} is below the installed {installed}, and etcd does not move down: set channel={stay}"
+        )),
+        Ordering::Greater if wanted > installed.next() => {
+            Some(format!("channel {channel} skips {}: set channel={next} first", installed.next()))
+        }
+        Ordering::Greater => {
+            Some(format!("channel {channel}: upgrading is not available yet: set channel={stay}"))
+        }
+    }
+}
+
+fn why_peer_port_waits(w: &World, options: &Options) -> Option<String> {
+    let (wanted, actual) = (options.management_port, on_disk_peer_port(w)?);
+    let why = format!(
+        "management_port: moving a running cluster is not available yet: set management_port={actual}"
+    );
+    (wanted != actual).then_some(why)
 }
 
 fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {

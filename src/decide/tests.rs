@@ -412,6 +412,24 @@ fn an_option_that_etcd_reads_at_start_marks_a_restart_and_one_for_empty_director
 }
 
 #[test]
+fn a_channel_that_etcd_cannot_follow_is_answered_with_the_next_one() {
+    let told = |channel: &str| {
+        let mut w = settled(0, &three());
+        w.options.as_mut().unwrap().channel = crate::options::WantedChannel::Named(channel.parse().unwrap());
+        done(next(&w)).to_string()
+    };
+    assert_eq!(told("3.4/edge"), "active Healthy with 3 known peers");
+    assert_eq!(told("latest/stable"), "active Healthy with 3 known peers");
+    assert_eq!(told("3.6/stable"), "blocked channel 3.6/stable skips 3.5: set channel=3.5/stable first");
+    assert_eq!(
+        told("3.5"),
+        "blocked channel 3.5/stable: upgrading is not available yet: set channel=3.4/stable"
+    );
+    let down = "blocked channel 3.3/stable is below the installed 3.4, and etcd does not move down: set channel=3.4/stable";
+    assert_eq!(told("3.3/stable"), down);
+}
+
+#[test]
 fn new_leaf_certificates_are_written_and_another_authoritys_are_not() {
     let mut w = settled(0, &three());
     let renewed = Credentials { server_certificate: "renewed\n".into(), ..credentials() };
