@@ -19,15 +19,6 @@ pub enum Trouble {
     Failed(String),
 }
 
-impl Trouble {
-    /// The text for the operator.
-    pub fn message(&self) -> &str {
-        match self {
-            Trouble::NotYet(message) | Trouble::Failed(message) => message,
-        }
-    }
-}
-
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Trouble {
         Trouble::Failed(format!("{error:#}"))

@@ -17,6 +17,8 @@ mod upkeep;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worlds;
 
 pub use service::{COMMON, DATA};
 pub use status::healthy_with;

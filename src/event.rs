@@ -41,7 +41,7 @@ impl Event {
             return Event::Action(action.clone());
         }
         let departing = context.relation.as_ref().and_then(|relation| relation.departing_unit.as_ref());
-        Event::parse(&context.hook(), departing == Some(&context.unit))
+        Event::parse(context.hook(), departing == Some(&context.unit))
     }
 
     /// `path` is `hooks/NAME`, `actions/NAME` or a bare hook name; `departing` says that Juju named this very

@@ -1,33 +1,12 @@
 //! `dispatch`: the program that Juju runs for every hook and action of the etcd charm.
 
-mod act;
-mod actions;
-mod archive;
-mod backup;
-mod checkup;
-mod clock;
-mod decide;
-mod etcd;
-mod event;
-mod host;
-mod juju;
-mod observe;
-mod options;
-mod process;
-mod publish;
-mod reconcile;
-mod relations;
-mod step;
-mod tls;
-mod world;
-mod yaml;
-
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::event::Event;
-use crate::juju::{Context, LogBuffer, Tools};
+use etcd_charm::event::Event;
+use etcd_charm::juju::{self, Context, LogBuffer, Tools};
+use etcd_charm::{actions, reconcile};
 
 fn main() -> ExitCode {
     // One short task a process: no worker threads to start.

@@ -54,7 +54,6 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     let etcd = etcd::look(&host, &doors).await;
     Ok(World {
         event: facts.event.clone(),
-        now_s: crate::clock::now_s(),
         unit: facts.unit.clone(),
         juju: facts.juju,
         leadership: facts.leadership,
@@ -63,6 +62,7 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
         peers: facts.peers.clone(),
         authority: facts.authority.clone(),
         consumers: facts.consumers.clone(),
+        storage: facts.storage.clone(),
         host,
         etcd,
         tried: tried.clone(),

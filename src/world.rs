@@ -39,8 +39,6 @@ impl<T> Reading<T> {
 pub struct World {
     /// What Juju asked for.
     pub event: Event,
-    /// Seconds since the Unix epoch.
-    pub now_s: u64,
     /// This unit.
     pub unit: UnitName,
     /// The agent's version.
@@ -57,6 +55,8 @@ pub struct World {
     pub authority: Authority,
     /// Everyone related to `db`.
     pub consumers: Vec<Consumer>,
+    /// Attached instances of storage `data`, such as `data/0`.
+    pub storage: Vec<String>,
     /// This machine.
     pub host: Host,
     /// etcd, here and elsewhere.

@@ -81,6 +81,11 @@ fn newcomer(w: &World) -> Next {
     if let Err(errors) = &w.options {
         return Next::Done(super::status::wrong_options(errors));
     }
+    if let Some(storage) = w.storage.first() {
+        let why =
+            format!("storage {storage} cannot be used yet: remove this unit and add one without storage");
+        return Next::Done(Status::blocked(why));
+    }
     if w.was_started() { join(w) } else { bootstrap(w) }
 }
 

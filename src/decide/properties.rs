@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::serving::publication;
-use super::tests::{member, ready, settled, status, unstarted};
+use super::worlds::{member, ready, settled, status, unstarted};
 use super::*;
 use crate::etcd::{ClusterState, Member, MemberId};
 use crate::event::Event;

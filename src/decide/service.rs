@@ -139,7 +139,13 @@ pub(super) fn next(w: &World) -> Option<Next> {
 /// What the operator asks for and a running member cannot follow.
 pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     let options = w.options.as_ref().ok()?;
-    why_channel_waits(w, options).or_else(|| why_peer_port_waits(w, options)).map(Status::blocked)
+    let why = why_channel_waits(w, options).or_else(|| why_peer_port_waits(w, options));
+    why.or_else(|| why_storage_waits(w)).map(Status::blocked)
+}
+
+fn why_storage_waits(w: &World) -> Option<String> {
+    let storage = w.storage.first()?;
+    Some(format!("storage {storage} cannot be used yet; the data stays where it is: detach the storage"))
 }
 
 /// etcd moves up one minor at a time and not down. A channel whose minor is not named says nothing of that.

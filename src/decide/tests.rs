@@ -1,188 +1,15 @@
 //! The runbook held against worlds: each test names the situation an operator would recognise.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::serving::publication;
+use super::worlds::*;
 use super::*;
-use crate::decide::serving::publication;
-use crate::etcd::{ClusterId, Member, MemberId, MemberStatus};
+use crate::etcd::MemberId;
 use crate::event::Event;
-use crate::host::Installed;
 use crate::juju::{Databag, StatusKind};
 use crate::options::Options;
-use crate::relations::cluster::{ClusterRecord, UnitRecord};
-use crate::step::{Removal, Source};
+use crate::relations::cluster::ClusterRecord;
+use crate::step::Removal;
 use crate::world::*;
-
-const CLUSTER: ClusterId = ClusterId(0xc1);
-
-/// A unit `etcd/N` at `10.0.0.N+1` in its first hook: Juju has answered, nothing is installed.
-fn first_hook(number: u32) -> World {
-    let unit: crate::juju::UnitName = format!("etcd/{number}").parse().unwrap();
-    let address = format!("10.0.0.{}", number + 1);
-    World {
-        event: Event::Look("install".into()),
-        now_s: 1_700_000_000,
-        juju: "3.6.0".parse().unwrap(),
-        leadership: Leadership::Follower,
-        options: Options::parse(&serde_json::Map::new()),
-        addresses: Addresses {
-            peer: Some(address.clone()),
-            client: Some(address.clone()),
-            all: BTreeSet::from([address]),
-            ..Addresses::default()
-        },
-        peers: Peers {
-            relation: "cluster:0".parse().ok(),
-            expected: Some(BTreeSet::from([unit.clone()])),
-            ..Peers::default()
-        },
-        authority: Authority {
-            relation: Some(("certificates:1".parse().unwrap(), "easyrsa".into())),
-            published: Databag::new(),
-            request: None,
-            answer: Answered::Incomplete("the CA certificate"),
-        },
-        consumers: vec![],
-        host: Host {
-            snap: Reading::Known(None),
-            source: Some(Source::Channel("3.4/stable".parse().unwrap())),
-            service: Service::Missing,
-            drop_in: None,
-            config: None,
-            credentials: None,
-            trusted: None,
-            shell_profile: None,
-            data: Data::Empty,
-            restart_due: None,
-        },
-        etcd: Etcd {
-            door: Door::Closed,
-            roster: Roster::NobodyToAsk,
-            health: BTreeMap::new(),
-            alarms: vec![],
-        },
-        tried: Tried::default(),
-        unit,
-    }
-}
-
-fn credentials() -> Credentials {
-    let pem = |name: &str| format!("{name}\n");
-    Credentials {
-        ca: pem("ca"),
-        server_certificate: pem("server"),
-        server_key: pem("key"),
-        client_certificate: pem("client"),
-        client_key: pem("key"),
-    }
-}
-
-/// Installed, with certificates, service stopped.
-pub(super) fn ready(number: u32) -> World {
-    let mut w = first_hook(number);
-    w.host.snap = Reading::Known(Some(Installed { revision: "x1".into(), version: "3.4.23".into() }));
-    w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
-    w.host.service = Service::Stopped;
-    w.host.credentials = Some(credentials());
-    w.host.trusted = Some(credentials().ca);
-    w.authority.answer = Answered::Usable(credentials());
-    w
-}
-
-pub(super) fn member(number: u32, learner: bool) -> Member {
-    Member {
-        id: MemberId(u64::from(number) + 100),
-        name: format!("etcd{number}"),
-        peer_urls: vec![format!("https://10.0.0.{}:2380", number + 1)],
-        client_urls: vec![format!("https://10.0.0.{}:2379", number + 1)],
-        learner,
-    }
-}
-
-pub(super) fn unstarted(number: u32) -> Member {
-    Member { name: String::new(), client_urls: vec![], ..member(number, true) }
-}
-
-pub(super) fn status(own: &Member) -> MemberStatus {
-    MemberStatus {
-        member: own.id,
-        cluster: CLUSTER,
-        version: "3.4.23".parse().unwrap(),
-        db_size_bytes: 20_480,
-        db_in_use_bytes: 16_384,
-        raft_leader: Some(MemberId(100)),
-        raft_index: 10,
-        raft_applied_index: 10,
-        raft_term: 2,
-        learner: own.learner,
-        errors: vec![],
-        revision: 1,
-    }
-}
-
-/// Unit `own` of a settled cluster of `members`, all healthy, all with their units.
-pub(super) fn settled(own: u32, members: &[Member]) -> World {
-    let mut w = ready(own);
-    w.peers.cluster = ClusterRecord {
-        token: Some("token".into()),
-        bootstrap_unit: "etcd/0".parse().ok(),
-        cluster: Some(CLUSTER),
-        inherited: false,
-    };
-    let units: BTreeSet<crate::juju::UnitName> =
-        members.iter().map(|m| m.name.replace("etcd", "etcd/").parse().unwrap()).collect();
-    w.peers.units =
-        units.iter().filter(|unit| **unit != w.unit).map(|unit| (unit.clone(), peer_of(unit))).collect();
-    w.peers.expected = Some(units);
-    w.host.service = Service::Running;
-    w.host.data = Data::Present;
-    w.etcd.roster = Roster::Confirmed(members.to_vec());
-    w.etcd.health = members.iter().map(|member| (member.id, Health::Healthy)).collect();
-    let me = members.iter().find(|member| member.name == w.member_name()).unwrap();
-    w.etcd.door = Door::Open(Box::new(status(me)));
-    converge_files(&mut w);
-    w
-}
-
-fn peer_of(unit: &crate::juju::UnitName) -> Peer {
-    let address = format!("10.0.0.{}", unit.number() + 1);
-    Peer {
-        record: UnitRecord {
-            client_url: Some(format!("https://{address}:2379")),
-            peer_url: Some(format!("https://{address}:2380")),
-            member: Some(MemberId(u64::from(unit.number()) + 100)),
-            cluster: Some(CLUSTER),
-            version: "3.4.23".parse().ok(),
-            address: Some(address.clone()),
-        },
-        ingress: Some(address),
-    }
-}
-
-/// Let the world take over what the file steps would write.
-fn converge_files(w: &mut World) {
-    for _ in 0..10 {
-        match next(w) {
-            Next::Do(Step::WriteConfig { settings, version, .. }) => {
-                w.host.config = Some(settings.render(&version))
-            }
-            Next::Do(Step::WriteShellProfile(text)) => w.host.shell_profile = Some(text),
-            _ => return,
-        }
-    }
-}
-
-fn three() -> Vec<Member> {
-    (0..3).map(|number| member(number, false)).collect()
-}
-
-fn done(next: Next) -> Status {
-    match next {
-        Next::Done(status) => status,
-        Next::Wait(waiting) => waiting.status(),
-        Next::Do(step) => panic!("a step was decided: {step}"),
-    }
-}
 
 #[test]
 fn a_new_unit_installs_then_asks_for_certificates() {
@@ -427,6 +254,17 @@ fn a_channel_that_etcd_cannot_follow_is_answered_with_the_next_one() {
     );
     let down = "blocked channel 3.3/stable is below the installed 3.4, and etcd does not move down: set channel=3.4/stable";
     assert_eq!(told("3.3/stable"), down);
+}
+
+#[test]
+fn storage_that_cannot_be_used_yet_is_never_silently_ignored() {
+    let mut w = ready(0);
+    w.storage = vec!["data/0".into()];
+    assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
+    let mut w = settled(0, &three());
+    w.storage = vec!["data/0".into()];
+    let told = "blocked storage data/0 cannot be used yet; the data stays where it is: detach the storage";
+    assert_eq!(done(next(&w)).to_string(), told);
 }
 
 #[test]

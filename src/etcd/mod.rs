@@ -2,11 +2,6 @@
 //!
 //! It knows nothing of Juju nor of the charm. Every call is bounded in time: a server without quorum accepts
 //! connections and may answer nothing for ever.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "a port offers its whole API; which part is in use is the callers' business"
-)]
 
 #[cfg(test)]
 mod against_etcd;

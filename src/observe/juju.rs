@@ -20,15 +20,26 @@ use crate::world::{Addresses, Answered, Authority, Consumer, Credentials, Leader
 /// Everything read from Juju in this run. Fields mean what they do in [`crate::world::World`].
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// What Juju asked for.
     pub event: Event,
+    /// This unit.
     pub unit: UnitName,
+    /// The agent's version.
     pub juju: JujuVersion,
+    /// Whether this unit may speak for the application.
     pub leadership: Leadership,
+    /// The operator's options, or all that is wrong with them.
     pub options: Result<Options, Vec<OptionError>>,
+    /// Where this unit is reached.
     pub addresses: Addresses,
+    /// The peer relation.
     pub peers: Peers,
+    /// The certificate authority.
     pub authority: Authority,
+    /// Everyone related to `db`.
     pub consumers: Vec<Consumer>,
+    /// Attached instances of storage `data`.
+    pub storage: Vec<String>,
 }
 
 impl Facts {
@@ -46,13 +57,14 @@ impl Facts {
 
 pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Result<Facts> {
     let unit = &context.unit;
-    let (leader, config, addresses, peers, authority, consumers) = tokio::join!(
+    let (leader, config, addresses, peers, authority, consumers, storage) = tokio::join!(
         tools.is_leader(),
         tools.config(),
         addresses(tools),
         peers(context, tools),
         authority(context, tools),
         consumers(context, tools),
+        tools.storage_ids("data"),
     );
     let leadership =
         if leader.context("cannot ask for leadership")? { Leadership::Leader } else { Leadership::Follower };
@@ -81,6 +93,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         addresses,
         peers,
         consumers: consumers?,
+        storage: storage.context("cannot list the storage")?,
     })
 }
 

@@ -1,11 +1,6 @@
 //! The port to TLS material: certificates, keys, bundles, requests and the charm's own authority, all as PEM text.
 //!
 //! It knows nothing of Juju nor of the charm, and touches neither files nor the clock: times are handed in.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "a port offers its whole API; which part is in use is the callers' business"
-)]
 
 mod authority;
 mod bundle;

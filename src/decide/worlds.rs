@@ -1,0 +1,184 @@
+//! Worlds to hold the runbook against: a unit in its first hook, one that is ready, one of a settled cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::etcd::{ClusterId, Member, MemberId, MemberStatus};
+use crate::event::Event;
+use crate::host::Installed;
+use crate::juju::Databag;
+use crate::options::Options;
+use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::step::Source;
+use crate::world::*;
+
+pub(super) const CLUSTER: ClusterId = ClusterId(0xc1);
+
+/// A unit `etcd/N` at `10.0.0.N+1` in its first hook: Juju has answered, nothing is installed.
+pub(super) fn first_hook(number: u32) -> World {
+    let unit: crate::juju::UnitName = format!("etcd/{number}").parse().unwrap();
+    let address = format!("10.0.0.{}", number + 1);
+    World {
+        event: Event::Look("install".into()),
+        juju: "3.6.0".parse().unwrap(),
+        leadership: Leadership::Follower,
+        options: Options::parse(&serde_json::Map::new()),
+        addresses: Addresses {
+            peer: Some(address.clone()),
+            client: Some(address.clone()),
+            all: BTreeSet::from([address]),
+            ..Addresses::default()
+        },
+        peers: Peers {
+            relation: "cluster:0".parse().ok(),
+            expected: Some(BTreeSet::from([unit.clone()])),
+            ..Peers::default()
+        },
+        authority: Authority {
+            relation: Some(("certificates:1".parse().unwrap(), "easyrsa".into())),
+            published: Databag::new(),
+            request: None,
+            answer: Answered::Incomplete("the CA certificate"),
+        },
+        consumers: vec![],
+        storage: vec![],
+        host: Host {
+            snap: Reading::Known(None),
+            source: Some(Source::Channel("3.4/stable".parse().unwrap())),
+            service: Service::Missing,
+            drop_in: None,
+            config: None,
+            credentials: None,
+            trusted: None,
+            shell_profile: None,
+            data: Data::Empty,
+            restart_due: None,
+        },
+        etcd: Etcd {
+            door: Door::Closed,
+            roster: Roster::NobodyToAsk,
+            health: BTreeMap::new(),
+            alarms: vec![],
+        },
+        tried: Tried::default(),
+        unit,
+    }
+}
+
+pub(super) fn credentials() -> Credentials {
+    let pem = |name: &str| format!("{name}\n");
+    Credentials {
+        ca: pem("ca"),
+        server_certificate: pem("server"),
+        server_key: pem("key"),
+        client_certificate: pem("client"),
+        client_key: pem("key"),
+    }
+}
+
+/// Installed, with certificates, service stopped.
+pub(super) fn ready(number: u32) -> World {
+    let mut w = first_hook(number);
+    w.host.snap = Reading::Known(Some(Installed { revision: "x1".into(), version: "3.4.23".into() }));
+    w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
+    w.host.service = Service::Stopped;
+    w.host.credentials = Some(credentials());
+    w.host.trusted = Some(credentials().ca);
+    w.authority.answer = Answered::Usable(credentials());
+    w
+}
+
+pub(super) fn member(number: u32, learner: bool) -> Member {
+    Member {
+        id: MemberId(u64::from(number) + 100),
+        name: format!("etcd{number}"),
+        peer_urls: vec![format!("https://10.0.0.{}:2380", number + 1)],
+        client_urls: vec![format!("https://10.0.0.{}:2379", number + 1)],
+        learner,
+    }
+}
+
+pub(super) fn unstarted(number: u32) -> Member {
+    Member { name: String::new(), client_urls: vec![], ..member(number, true) }
+}
+
+pub(super) fn status(own: &Member) -> MemberStatus {
+    MemberStatus {
+        member: own.id,
+        cluster: CLUSTER,
+        version: "3.4.23".parse().unwrap(),
+        db_size_bytes: 20_480,
+        db_in_use_bytes: 16_384,
+        raft_leader: Some(MemberId(100)),
+        raft_index: 10,
+        raft_applied_index: 10,
+        raft_term: 2,
+        learner: own.learner,
+        errors: vec![],
+        revision: 1,
+    }
+}
+
+/// Unit `own` of a settled cluster of `members`, all healthy, all with their units.
+pub(super) fn settled(own: u32, members: &[Member]) -> World {
+    let mut w = ready(own);
+    w.peers.cluster = ClusterRecord {
+        token: Some("token".into()),
+        bootstrap_unit: "etcd/0".parse().ok(),
+        cluster: Some(CLUSTER),
+        inherited: false,
+    };
+    let units: BTreeSet<crate::juju::UnitName> =
+        members.iter().map(|m| m.name.replace("etcd", "etcd/").parse().unwrap()).collect();
+    w.peers.units =
+        units.iter().filter(|unit| **unit != w.unit).map(|unit| (unit.clone(), peer_of(unit))).collect();
+    w.peers.expected = Some(units);
+    w.host.service = Service::Running;
+    w.host.data = Data::Present;
+    w.etcd.roster = Roster::Confirmed(members.to_vec());
+    w.etcd.health = members.iter().map(|member| (member.id, Health::Healthy)).collect();
+    let me = members.iter().find(|member| member.name == w.member_name()).unwrap();
+    w.etcd.door = Door::Open(Box::new(status(me)));
+    converge_files(&mut w);
+    w
+}
+
+pub(super) fn peer_of(unit: &crate::juju::UnitName) -> Peer {
+    let address = format!("10.0.0.{}", unit.number() + 1);
+    Peer {
+        record: UnitRecord {
+            client_url: Some(format!("https://{address}:2379")),
+            peer_url: Some(format!("https://{address}:2380")),
+            member: Some(MemberId(u64::from(unit.number()) + 100)),
+            cluster: Some(CLUSTER),
+            version: "3.4.23".parse().ok(),
+            address: Some(address.clone()),
+        },
+        ingress: Some(address),
+    }
+}
+
+/// Let the world take over what the file steps would write.
+pub(super) fn converge_files(w: &mut World) {
+    for _ in 0..10 {
+        match next(w) {
+            Next::Do(Step::WriteConfig { settings, version, .. }) => {
+                w.host.config = Some(settings.render(&version))
+            }
+            Next::Do(Step::WriteShellProfile(text)) => w.host.shell_profile = Some(text),
+            _ => return,
+        }
+    }
+}
+
+pub(super) fn three() -> Vec<Member> {
+    (0..3).map(|number| member(number, false)).collect()
+}
+
+pub(super) fn done(next: Next) -> Status {
+    match next {
+        Next::Done(status) => status,
+        Next::Wait(waiting) => waiting.status(),
+        Next::Do(step) => panic!("a step was decided: {step}"),
+    }
+}
