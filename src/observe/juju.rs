@@ -9,7 +9,10 @@ use futures_util::future::join_all;
 use crate::etcd::Channel;
 use crate::event::Event;
 use crate::host::files;
-use crate::juju::{Context, Databag, Host as JujuHost, JujuVersion, Network, RelationId, Tools, UnitName};
+use crate::juju::{
+    Context, Databag, GoalState, Host as JujuHost, JujuVersion, Network, RelationId, ToolError, Tools,
+    UnitName,
+};
 use crate::options::{OptionError, Options, WantedChannel};
 use crate::relations::certificates::{Answer, Pair, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
@@ -57,7 +60,7 @@ impl Facts {
 
 pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Result<Facts> {
     let unit = &context.unit;
-    let (leader, config, addresses, peers, authority, consumers, storage) = tokio::join!(
+    let (leader, config, addresses, peers, authority, consumers, storage, goal) = tokio::join!(
         tools.is_leader(),
         tools.config(),
         addresses(tools),
@@ -65,7 +68,9 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         authority(context, tools),
         consumers(context, tools),
         tools.storage_ids("data"),
+        tools.goal_state(),
     );
+    let goal = readable_goal(goal);
     let leadership =
         if leader.context("cannot ask for leadership")? { Leadership::Leader } else { Leadership::Follower };
     let options = Options::parse(&config.context("cannot read the options")?);
@@ -78,6 +83,8 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         .collect();
     let request = addresses.peer.is_some().then(|| Request::new(unit, &addresses.all, &names));
     let mut peers = peers?;
+    let event = if is_dying(unit, goal.as_ref()) { Event::Leaving(event.to_string()) } else { event };
+    peers.expected = goal.map(|goal| goal.units.into_keys().collect());
     if leadership == Leadership::Leader || peers.application.is_empty() {
         peers.settings = leader_settings(context, tools).await?;
     }
@@ -117,13 +124,26 @@ async fn leader_settings(context: &Context, tools: &Tools) -> Result<Databag> {
     tools.leader_get().await.context("cannot read the leader settings")
 }
 
+fn readable_goal(goal: Result<GoalState, ToolError>) -> Option<GoalState> {
+    goal.inspect_err(|error| {
+        tracing::warn!(error = %error, "the goal state cannot be read; no member will be retired");
+    })
+    .ok()
+}
+
+/// A unit that is being removed runs many hooks, and only few of them name it as the one that departs. The others
+/// must not undo what those did. Source: the unit status `dying` of Juju's `goal-state`.
+fn is_dying(unit: &UnitName, goal: Option<&GoalState>) -> bool {
+    goal.and_then(|goal| goal.units.get(unit)).is_some_and(|status| status == "dying")
+}
+
 /// The bindings of `cluster` and `db`. A unit without an address yet is a fact, not a failure.
 async fn addresses(tools: &Tools) -> Result<Addresses> {
     let (cluster, db) = tokio::join!(tools.network("cluster"), tools.network("db"));
     let hostname = files::read("/proc/sys/kernel/hostname").context("cannot read the host name")?;
     let hostname = hostname.map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
     let readable = |network: Result<Network, _>, endpoint: &str| {
-        network.unwrap_or_else(|error: crate::juju::ToolError| {
+        network.unwrap_or_else(|error: ToolError| {
             tracing::warn!(endpoint, error = %error, "no address for an endpoint");
             Network::default()
         })
@@ -156,20 +176,12 @@ fn every_address(network: &Network) -> BTreeSet<String> {
 async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
     let ids = tools.relation_ids("cluster").await.context("cannot list the peer relation")?;
     let Some(relation) = ids.into_iter().next() else { return Ok(Peers::default()) };
-    let (own, application, units, goal) = tokio::join!(
+    let (own, application, units) = tokio::join!(
         tools.relation_get(&relation, &context.unit),
         tools.relation_get_app(&relation, context.unit.application()),
         tools.relation_units(&relation),
-        tools.goal_state(),
     );
     let units = units.context("cannot list the units of the peer relation")?;
-    let expected = match goal {
-        Ok(goal) => Some(goal.units.into_keys().collect()),
-        Err(error) => {
-            tracing::warn!(error = %error, "the goal state cannot be read; no member will be retired");
-            None
-        }
-    };
     Ok(Peers {
         own: own.context("cannot read this unit's peer databag")?,
         application: application.context("cannot read the application's peer databag")?,
@@ -180,7 +192,7 @@ async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
             .into_iter()
             .map(|(unit, bag)| (unit, peer(&bag)))
             .collect(),
-        expected,
+        expected: None,
         relation: Some(relation),
     })
 }
