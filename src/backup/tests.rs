@@ -88,11 +88,12 @@ async fn damage_on_the_disk_is_found_before_success_is_told() {
     let home = tempfile::tempdir().unwrap();
     let saved = save(client, home.path(), NOW_S, &Progress::default()).await.unwrap();
     let whole = std::fs::read(&saved.path).unwrap();
-    for place in [10, whole.len() / 2, whole.len() - 6] {
+    // A stretch, not a bit: among the many zeros of a small database one flipped bit can mean the same zeros again.
+    for place in [10..26, whole.len() / 2..whole.len() / 2 + 32, whole.len() - 8..whole.len() - 4] {
         let mut damaged = whole.clone();
-        damaged[place] ^= 1;
+        damaged[place.clone()].iter_mut().for_each(|byte| *byte ^= 0xff);
         std::fs::write(&saved.path, &damaged).unwrap();
-        assert!(check(&saved.path, &Progress::default()).is_err(), "{place}");
+        assert!(check(&saved.path, &Progress::default()).is_err(), "{place:?}");
     }
     std::fs::write(&saved.path, &whole[..whole.len() - 4]).unwrap();
     assert!(check(&saved.path, &Progress::default()).is_err());
