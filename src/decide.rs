@@ -49,6 +49,8 @@ pub enum Waiting {
     Turn(String),
     /// The cluster cannot be asked right now: why.
     Cluster(String),
+    /// This unit is leaving and the others cannot do without its member yet: why.
+    Leave(String),
     /// Members are unhealthy; they may just be restarting.
     Members(Status),
 }
@@ -59,6 +61,7 @@ impl Waiting {
     pub fn patience_ms(&self) -> u64 {
         match self {
             Waiting::Start(_) | Waiting::Turn(_) => 60_000,
+            Waiting::Leave(_) => 30_000,
             Waiting::Cluster(_) => 20_000,
             Waiting::Members(_) => 6_000,
         }
@@ -70,6 +73,7 @@ impl Waiting {
             Waiting::Start(says) => Status::waiting(format!("Waiting for etcd to start: {says}")),
             Waiting::Turn(who) => Status::waiting(format!("Joining: waiting until {who} has joined")),
             Waiting::Cluster(cause) => Status::waiting(format!("Joining: {cause}")),
+            Waiting::Leave(why) => Status::waiting(format!("Leaving: {why}")),
             Waiting::Members(status) => status.clone(),
         }
     }

@@ -1,11 +1,11 @@
 //! A unit that is being removed takes its member out of the cluster, as long as the others keep a quorum, and
 //! stops. It deletes nothing. What it cannot do here (its machine may vanish) the leader does later.
 
-use super::{Next, quorum};
+use super::{Next, Waiting, quorum};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
-use crate::world::{Data, Health, Service, World};
+use crate::world::{Data, Health, Roster, Service, World};
 
 pub(super) fn next(w: &World) -> Next {
     leave_cluster(w)
@@ -13,19 +13,29 @@ pub(super) fn next(w: &World) -> Next {
         .unwrap_or_else(|| Next::Done(Status::maintenance("Left the cluster")))
 }
 
+/// A member that others still need for their quorum neither goes nor stops: it waits for a moment when it may. If
+/// none comes, it runs on until its machine is gone, and the leader takes it out when that is safe.
 fn leave_cluster(w: &World) -> Option<Next> {
-    if w.tried.in_vain("remove-member").is_some() {
-        return None;
-    }
-    let members = w.members()?;
+    let members = match &w.etcd.roster {
+        Roster::Confirmed(members) => members,
+        Roster::Unconfirmed { cause, .. } if w.own_status().is_some() => {
+            return Some(Next::Wait(Waiting::Leave(cause.clone())));
+        }
+        Roster::Unconfirmed { .. } | Roster::NobodyToAsk => return None,
+    };
     let own = own_member(w, members)?;
-    if quorum::why_not_remove(own, members, &w.etcd.health).is_some() {
+    let is_last = !members.iter().any(|member| member.id != own && !member.learner);
+    if is_last {
         return None;
     }
-    Some(
-        hand_off_leadership(w, own, members)
-            .unwrap_or(Next::Do(Step::RemoveMember { member: own, reason: Removal::Leaving })),
-    )
+    if let Some(refusal) = w.tried.in_vain("remove-member") {
+        return Some(Next::Done(Waiting::Leave(refusal.to_owned()).status()));
+    }
+    if let Some(why) = quorum::why_not_remove(own, members, &w.etcd.health) {
+        return Some(Next::Wait(Waiting::Leave(why)));
+    }
+    let remove = Next::Do(Step::RemoveMember { member: own, reason: Removal::Leaving });
+    Some(hand_off_leadership(w, own, members).unwrap_or(remove))
 }
 
 /// By the running server's word; a unit whose server is down is found by what it recorded or by its name.

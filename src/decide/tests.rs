@@ -170,6 +170,19 @@ fn a_leaving_raft_leader_hands_over_then_goes() {
 }
 
 #[test]
+fn a_member_that_the_others_need_neither_goes_nor_stops() {
+    let mut w = settled(0, &three());
+    w.event = Event::Leaving("stop".into());
+    w.etcd.health.insert(MemberId(102), Health::Unhealthy("sees no raft leader".into()));
+    assert!(matches!(next(&w), Next::Wait(Waiting::Leave(_))));
+    w.etcd.roster = Roster::Unconfirmed { cause: "no raft leader".into(), remembered: three() };
+    assert!(matches!(next(&w), Next::Wait(Waiting::Leave(_))));
+    w.etcd.roster = Roster::Confirmed(three());
+    w.tried.in_vain.insert("remove-member", "refused".into());
+    assert!(matches!(next(&w), Next::Done(_)), "it runs on");
+}
+
+#[test]
 fn the_last_member_just_stops() {
     let mut w = settled(0, &[member(0, false)]);
     w.event = Event::Leaving("stop".into());
