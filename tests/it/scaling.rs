@@ -15,8 +15,9 @@ fn three_to_five_to_three_to_one_to_three(kind: Kind) {
     let writer = Writer::start(&model, "consumer/0");
     model.run(&["add-unit", "etcd", "-n", "2"]);
     model.settle(5);
-    model.remove_units(&["etcd/0", "etcd/3"], 3);
-    model.remove_units(&["etcd/1", "etcd/4"], 1);
+    for (unit, remaining) in [("etcd/0", 4), ("etcd/3", 3), ("etcd/1", 2), ("etcd/4", 1)] {
+        model.remove_units(&[unit], remaining);
+    }
     assert_eq!(model.units("etcd"), ["etcd/2"]);
     model.run(&["add-unit", "etcd", "-n", "2"]);
     model.settle(3);
