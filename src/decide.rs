@@ -51,6 +51,8 @@ pub enum Waiting {
     Cluster(String),
     /// This unit is leaving and the others cannot do without its member yet: why.
     Leave(String),
+    /// A unit that is being removed has not yet taken its member out: its name.
+    Departure(String),
     /// Members are unhealthy; they may just be restarting.
     Members(Status),
 }
@@ -62,7 +64,7 @@ impl Waiting {
         match self {
             Waiting::Start(_) | Waiting::Turn(_) => 60_000,
             Waiting::Leave(_) => 30_000,
-            Waiting::Cluster(_) => 20_000,
+            Waiting::Cluster(_) | Waiting::Departure(_) => 20_000,
             Waiting::Members(_) => 6_000,
         }
     }
@@ -74,6 +76,7 @@ impl Waiting {
             Waiting::Turn(who) => Status::waiting(format!("Joining: waiting until {who} has joined")),
             Waiting::Cluster(cause) => Status::waiting(format!("Joining: {cause}")),
             Waiting::Leave(why) => Status::waiting(format!("Leaving: {why}")),
+            Waiting::Departure(member) => Status::waiting(format!("{member} is leaving the cluster")),
             Waiting::Members(status) => status.clone(),
         }
     }

@@ -108,6 +108,8 @@ pub struct Peers {
     pub units: BTreeMap<UnitName, Peer>,
     /// Every unit of the application that Juju knows, this one included.
     pub expected: Option<BTreeSet<UnitName>>,
+    /// Those of them that are being removed.
+    pub leaving: BTreeSet<UnitName>,
 }
 
 /// Another unit as seen in the peer relation.

@@ -48,16 +48,22 @@ fn own_member(w: &World, members: &[Member]) -> Option<MemberId> {
     members.iter().find(|member| Some(member.id) == recorded || member.name == name).map(|member| member.id)
 }
 
-/// A raft leader that vanishes costs writers an election; one that hands over costs nothing.
+/// A raft leader that vanishes costs writers an election; one that hands over to a member that stays costs nothing.
 fn hand_off_leadership(w: &World, own: MemberId, members: &[Member]) -> Option<Next> {
     let leads = w.own_status()?.raft_leader == Some(own);
     if !leads || w.tried.in_vain("move-leadership").is_some() {
         return None;
     }
     let able = |member: &&Member| {
-        member.id != own && !member.learner && w.etcd.health.get(&member.id) == Some(&Health::Healthy)
+        let stays = member.id != own && !is_leaving(w, member);
+        stays && !member.learner && w.etcd.health.get(&member.id) == Some(&Health::Healthy)
     };
     members.iter().find(able).map(|member| Next::Do(Step::MoveLeadership { to: member.id }))
+}
+
+/// The unit of this member is on its way out.
+pub(super) fn is_leaving(w: &World, member: &Member) -> bool {
+    w.peers.leaving.iter().any(|unit| unit.member_name() == member.name)
 }
 
 fn stop(w: &World) -> Option<Next> {

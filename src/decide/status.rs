@@ -1,13 +1,18 @@
 //! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
 
-use super::{Next, Waiting, service, tls};
+use super::{Next, Waiting, leaving, service, tls};
 use crate::etcd::{AlarmKind, Member};
 use crate::juju::Status;
 use crate::options::OptionError;
 use crate::world::{Health, Roster, World};
 
-/// How things stand when nothing is left to do. Unhealthy members are given a moment: they may be restarting.
+/// How things stand when nothing is left to do. Unhealthy members are given a moment: they may be restarting. So are
+/// those of leaving units: the hook that tells of a departure is the last one, and may come before the member goes.
 pub(super) fn next(w: &World) -> Next {
+    let leaver = w.members().unwrap_or_default().iter().find(|member| leaving::is_leaving(w, member));
+    if let Some(member) = leaver {
+        return Next::Wait(Waiting::Departure(member.name.clone()));
+    }
     let status = of(w);
     if status.message.starts_with("UnHealthy") {
         return Next::Wait(Waiting::Members(status));

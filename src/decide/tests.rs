@@ -202,6 +202,23 @@ fn data_of_a_removed_member_is_moved_aside_only_on_a_quorums_word() {
 }
 
 #[test]
+fn leadership_goes_to_a_member_that_stays() {
+    let mut w = settled(0, &three());
+    w.event = Event::Leaving("cluster-relation-departed".into());
+    w.peers.leaving = ["etcd/0", "etcd/1"].map(|unit| unit.parse().unwrap()).into();
+    assert_eq!(next(&w), Next::Do(Step::MoveLeadership { to: MemberId(102) }));
+}
+
+#[test]
+fn a_unit_that_is_told_of_a_departure_waits_until_the_member_has_gone() {
+    let mut w = settled(1, &three());
+    w.peers.leaving = ["etcd/0".parse().unwrap()].into();
+    assert_eq!(next(&w), Next::Wait(Waiting::Departure("etcd0".into())));
+    w.etcd.roster = Roster::Confirmed(three()[1..].to_vec());
+    assert_eq!(done(next(&w)).to_string(), "active Healthy with 2 known peers");
+}
+
+#[test]
 fn a_member_that_lost_its_disk_is_replaced_while_the_others_keep_quorum() {
     let mut w = settled(2, &three());
     w.etcd.door = Door::Closed;

@@ -83,7 +83,8 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         .collect();
     let request = addresses.peer.is_some().then(|| Request::new(unit, &addresses.all, &names));
     let mut peers = peers?;
-    let event = if is_dying(unit, goal.as_ref()) { Event::Leaving(event.to_string()) } else { event };
+    peers.leaving = goal.as_ref().map(dying).unwrap_or_default();
+    let event = if peers.leaving.contains(unit) { Event::Leaving(event.to_string()) } else { event };
     peers.expected = goal.map(|goal| goal.units.into_keys().collect());
     if leadership == Leadership::Leader || peers.application.is_empty() {
         peers.settings = leader_settings(context, tools).await?;
@@ -133,8 +134,8 @@ fn readable_goal(goal: Result<GoalState, ToolError>) -> Option<GoalState> {
 
 /// A unit that is being removed runs many hooks, and only few of them name it as the one that departs. The others
 /// must not undo what those did. Source: the unit status `dying` of Juju's `goal-state`.
-fn is_dying(unit: &UnitName, goal: Option<&GoalState>) -> bool {
-    goal.and_then(|goal| goal.units.get(unit)).is_some_and(|status| status == "dying")
+fn dying(goal: &GoalState) -> BTreeSet<UnitName> {
+    goal.units.iter().filter(|(_, status)| *status == "dying").map(|(unit, _)| unit.clone()).collect()
 }
 
 /// The bindings of `cluster` and `db`. A unit without an address yet is a fact, not a failure.
@@ -193,6 +194,7 @@ async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
             .map(|(unit, bag)| (unit, peer(&bag)))
             .collect(),
         expected: None,
+        leaving: BTreeSet::new(),
         relation: Some(relation),
     })
 }

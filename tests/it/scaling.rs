@@ -6,7 +6,11 @@ use crate::sim::{Kind, Model, Writer};
 /// What a client may notice of any of this.
 const GAP_MS: u64 = 2000;
 
-on_every_kind!(three_to_five_to_three_to_one_to_three, the_raft_leaders_unit_is_removed);
+on_every_kind!(
+    three_to_five_to_three_to_one_to_three,
+    the_raft_leaders_unit_is_removed,
+    two_units_are_removed_at_once
+);
 
 fn three_to_five_to_three_to_one_to_three(kind: Kind) {
     let model = Model::with_cluster(kind, 3);
@@ -49,6 +53,19 @@ fn the_raft_leaders_unit_is_removed(kind: Kind) {
     let writer = Writer::start(&model, "consumer/0");
     let leader = model.raft_leader(&model.units("etcd"));
     model.remove_units(&[&leader], 2);
+    writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}
+
+fn two_units_are_removed_at_once(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    let units = model.units("etcd");
+    let leader = model.raft_leader(&units);
+    let other = units.iter().find(|unit| **unit != leader).unwrap();
+    model.remove_units(&[&leader, other], 1);
     writer.stop(GAP_MS);
     model.assert_no_hook_failed();
 }

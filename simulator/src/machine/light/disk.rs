@@ -116,7 +116,7 @@ struct Fresh<'a> {
 
 impl Fresh<'_> {
     fn fill(&self, spec: &BootSpec) -> Result<()> {
-        const EMPTY: [(&str, u32); 17] = [
+        const EMPTY: [(&str, u32); 20] = [
             ("/dev", 0o755),
             ("/proc", 0o555),
             ("/sys", 0o555),
@@ -134,6 +134,9 @@ impl Fresh<'_> {
             ("/var/lib/juju-sim", 0o755),
             ("/var/log/journal", 0o755),
             ("/etc/systemd/system", 0o755),
+            ("/etc/ssl/certs", 0o755),
+            ("/etc/ca-certificates/update.d", 0o755),
+            ("/usr/local/share/ca-certificates", 0o755),
         ];
         for (path, mode) in EMPTY {
             self.empty_directory(Path::new(path), mode)?;
@@ -144,6 +147,8 @@ impl Fresh<'_> {
         self.file("/etc/hostname", &format!("{}\n", spec.hostname), 0o644)?;
         self.file("/etc/hosts", &hosts(&spec.hostname), 0o644)?;
         self.file("/etc/fstab", "# made by juju-sim\n", 0o644)?;
+        // No public authority is in reach of a machine, and renewing a store of them takes seconds.
+        self.file("/etc/ca-certificates.conf", "", 0o644)?;
         self.file("/etc/machine-id", &format!("{}\n", uuid::Uuid::new_v4().simple()), 0o444)?;
         self.user_ubuntu()?;
         for name in ["systemctl", "journalctl", "snap"] {
