@@ -14,6 +14,16 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("cannot tie the program to its parent")?;
     nix::unistd::setsid().context("cannot make a session")?;
     std::env::set_current_dir(cwd).with_context(|| format!("cannot enter {cwd}"))?;
+    give_way_as_hook()?;
     let error = Command::new(Path::new(program)).args(rest).exec();
     Err(Error::new(error).context(format!("cannot run {program}")))
+}
+
+/// Hooks of a real machine do not slow down the services of others, and those of its own hardly. All machines of a
+/// model share one host, so here hooks and actions get what the services leave.
+fn give_way_as_hook() -> Result<()> {
+    if std::env::var_os("JUJU_CONTEXT_ID").is_some() {
+        rustix::process::nice(10).context("cannot lower the priority of a hook")?;
+    }
+    Ok(())
 }
