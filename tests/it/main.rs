@@ -1,6 +1,7 @@
 //! Whole models: the packed charm with real etcd, real TLS and a real easy-rsa, on the local Juju.
 //!
-//! Every scenario runs on each kind of model in [`KINDS`]: all supported generations of Juju, both versions of etcd.
+//! What depends on Juju runs on every kind of model: all supported generations of Juju, both versions of etcd. What
+//! depends on etcd alone runs once on each version of it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -45,6 +46,24 @@ macro_rules! on_every_kind {
             #[test]
             fn juju_4_0_etcd_3_5() {
                 super::$scenario($crate::COMING);
+            }
+        }
+    )+};
+}
+
+/// Makes one test of each scenario (a function of a [`Kind`]) for each version of etcd.
+#[macro_export]
+macro_rules! on_both_etcds {
+    ($($scenario:ident),+ $(,)?) => {$(
+        mod $scenario {
+            #[test]
+            fn etcd_3_4() {
+                super::$scenario($crate::OLD);
+            }
+
+            #[test]
+            fn etcd_3_5() {
+                super::$scenario($crate::PRESENT);
             }
         }
     )+};
