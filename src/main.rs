@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use etcd_charm::event::Event;
-use etcd_charm::juju::{self, Context, LogBuffer, Tools};
+use etcd_charm::juju::{self, Context, LogBuffer, StandardOutput, Tools};
 use etcd_charm::{actions, reconcile};
 
 fn main() -> ExitCode {
@@ -24,7 +24,10 @@ async fn run() -> Result<()> {
     let context = Context::from_environment()?;
     let event = Event::of(&context);
     let tools = Tools::new();
-    let log = LogBuffer::install();
+    let log = LogBuffer::install(match event {
+        Event::Action(_) => StandardOutput::Result,
+        _ => StandardOutput::Log,
+    });
     tracing::debug!(version = env!("CARGO_PKG_VERSION"), unit = %context.unit, event = %event, juju = %context.juju, "start");
     let outcome = match event {
         Event::Nothing(_) => Ok(()),

@@ -1,5 +1,6 @@
 //! The charm's log lines on their way to Juju. Each `juju-log` call starts a process, so lines from INFO up are kept
-//! and sent in one call per run of equal level; DEBUG and TRACE go to standard output, which Juju itself logs at DEBUG.
+//! and sent in one call per run of equal level; DEBUG and TRACE of a hook go to standard output, which Juju itself logs
+//! at DEBUG. The standard output of an action is part of its results, so there they are sent like the others.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -13,17 +14,28 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use super::tools::Tools;
 
+/// What Juju makes of this process's standard output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StandardOutput {
+    /// A hook: lines of the log, at DEBUG.
+    #[default]
+    Log,
+    /// An action: shown to the operator as a result.
+    Result,
+}
+
 /// Lines that wait for [`LogBuffer::flush`]; itself a layer of `tracing`. Clones share their lines.
 #[derive(Debug, Clone, Default)]
 pub struct LogBuffer {
+    standard_output: StandardOutput,
     lines: Arc<Mutex<Vec<(Level, String)>>>,
 }
 
 impl LogBuffer {
     /// A buffer that gets every line of this process from now on: the charm's own from DEBUG up, libraries' from WARN.
     /// Call it once.
-    pub fn install() -> LogBuffer {
-        let buffer = LogBuffer::default();
+    pub fn install(standard_output: StandardOutput) -> LogBuffer {
+        let buffer = LogBuffer { standard_output, ..LogBuffer::default() };
         let wanted =
             Targets::new().with_default(Level::WARN).with_target(env!("CARGO_CRATE_NAME"), Level::DEBUG);
         let layers = tracing_subscriber::registry().with(buffer.clone().with_filter(wanted));
@@ -57,7 +69,7 @@ impl<S: Subscriber> Layer<S> for LogBuffer {
         event.record(&mut line);
         let text = line.message + &line.fields;
         match *event.metadata().level() {
-            Level::DEBUG | Level::TRACE => to_stdout(&text),
+            Level::DEBUG | Level::TRACE if self.standard_output == StandardOutput::Log => to_stdout(&text),
             level => self.lock().push((level, text)),
         }
     }
@@ -132,6 +144,14 @@ mod tests {
         });
         let lines: Vec<String> = buffer.lock().iter().map(|(_, text)| text.clone()).collect();
         assert_eq!(lines, ["started member=etcd0 term=7", "cannot write error=disk full"]);
+    }
+
+    #[test]
+    fn nothing_of_an_action_goes_to_its_standard_output() {
+        let buffer = LogBuffer { standard_output: StandardOutput::Result, ..LogBuffer::default() };
+        let layers = tracing_subscriber::registry().with(buffer.clone());
+        tracing::subscriber::with_default(layers, || tracing::debug!("looking"));
+        assert_eq!(*buffer.lock(), [(Level::DEBUG, "looking".to_owned())]);
     }
 
     #[tokio::test]

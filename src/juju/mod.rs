@@ -10,7 +10,7 @@ mod status;
 mod tools;
 
 pub use context::{Context, JujuVersion};
-pub use log::{LogBuffer, complain};
+pub use log::{LogBuffer, StandardOutput, complain};
 pub use names::{RelationId, UnitName};
 pub use network::{Host, Network};
 pub use status::{Status, StatusKind};

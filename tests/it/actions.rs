@@ -9,6 +9,9 @@ fn health_tells_the_truth(kind: Kind) {
     let model = Model::with_cluster(kind, 3);
     let (results, failure) = model.action("etcd/1", &["health"]);
     assert_eq!(failure, None, "{results}");
+    for stream in ["stdout", "Stdout", "stderr", "Stderr"] {
+        assert!(results[stream].is_null(), "{results}");
+    }
     let output = results["output"].as_str().unwrap();
     assert_eq!(output.lines().last(), Some("cluster is healthy"), "{output}");
     assert_eq!(output.matches(" is healthy: got healthy result from https://").count(), 3, "{output}");
