@@ -2,6 +2,7 @@
 
 mod files;
 mod membership;
+mod release;
 mod snap;
 
 use anyhow::Result;
@@ -40,6 +41,11 @@ impl From<crate::etcd::Error> for Trouble {
 pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Trouble> {
     match step {
         Step::InstallSnap(source) => Ok(snap::install(source, tools).await?),
+        Step::PrepareRelease { wanted, proxies } => {
+            Ok(release::prepare(wanted, proxies, world, tools).await?)
+        }
+        Step::SwitchRelease(release) => release::switch(release, world).await,
+        Step::WriteReleaseUnit(text) => Ok(release::write_unit(text).await?),
         Step::WriteDropIn(text) => Ok(snap::write_drop_in(text).await?),
         Step::WriteCredentials(credentials) => Ok(files::write_credentials(credentials)?),
         Step::TrustAuthority(ca) => Ok(files::trust_authority(ca).await?),

@@ -7,6 +7,7 @@ mod install;
 mod leaving;
 mod membership;
 mod quorum;
+mod release;
 mod service;
 pub mod serving;
 mod status;
@@ -95,8 +96,10 @@ pub fn next(world: &World) -> Next {
     }
     install::next(world)
         .or_else(|| tls::next(world))
+        .or_else(|| release::mend(world))
         .or_else(|| upkeep::trust(world))
         .or_else(|| membership::next(world))
+        .or_else(|| release::next(world))
         .or_else(|| service::next(world))
         .or_else(|| upkeep::next(world))
         .unwrap_or_else(|| status::next(world))

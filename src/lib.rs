@@ -18,6 +18,7 @@ pub mod process;
 pub mod publish;
 pub mod reconcile;
 pub mod relations;
+pub mod release;
 pub mod step;
 pub mod tls;
 pub mod world;

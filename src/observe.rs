@@ -47,7 +47,8 @@ pub async fn local() -> Result<Local> {
 /// When this machine's own files or service cannot be read at all.
 pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World> {
     let mut host = host::look().await?;
-    if matches!(host.snap, Reading::Known(None)) && !facts.event.is_leaving() {
+    let is_missing = matches!(host.snap, Reading::Known(None)) && host.releases.current.is_none();
+    if is_missing && !facts.event.is_leaving() {
         host.source = juju::source(facts, tools).await;
     }
     let doors = etcd::Doors { own: own_endpoints(&host), others: facts.member_endpoints() };
@@ -58,6 +59,7 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
         juju: facts.juju,
         leadership: facts.leadership,
         options: facts.options.clone(),
+        proxies: facts.proxies.clone(),
         addresses: facts.addresses.clone(),
         peers: facts.peers.clone(),
         authority: facts.authority.clone(),

@@ -2,6 +2,10 @@
 //!
 //! A wrong value is never passed on: [`Options::parse`] yields either all options or every problem found.
 
+mod release;
+
+pub use release::{Checksum, ReleaseSource, WantedRelease};
+
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -13,6 +17,8 @@ use crate::etcd::{self, Channel};
 pub struct Options {
     /// What to install.
     pub channel: WantedChannel,
+    /// An upstream release to run instead of the snap.
+    pub release: Option<WantedRelease>,
     /// Client port.
     pub port: u16,
     /// Peer port.
@@ -116,6 +122,7 @@ impl Reader<'_> {
         self.refuse_what_is_not_there_yet();
         Options {
             channel: self.channel(),
+            release: self.release(),
             port,
             management_port,
             heartbeat_interval_ms,
@@ -208,6 +215,14 @@ impl Reader<'_> {
         text.parse().map(WantedChannel::Named).unwrap_or_else(|error| {
             self.refuse("channel", format!("{error}"));
             WantedChannel::Auto
+        })
+    }
+
+    fn release(&mut self) -> Option<WantedRelease> {
+        let (source, sum) = (self.text("bin-source"), self.text("source-sum"));
+        release::read(&source, &sum).unwrap_or_else(|error| {
+            self.errors.push(error);
+            None
         })
     }
 
@@ -310,7 +325,7 @@ impl Reader<'_> {
 
     /// Options that are declared but have no effect yet must not look as if they had one.
     fn refuse_what_is_not_there_yet(&mut self) {
-        let later = [("bin-source", ""), ("source-sum", ""), ("snap_proxy", ""), ("snap_proxy_url", "")];
+        let later = [("snap_proxy", ""), ("snap_proxy_url", "")];
         for (option, default) in later {
             let text = self.text(option);
             if text != default {
@@ -386,7 +401,7 @@ mod tests {
             ),
             (
                 json!({"bin-source": "file:///x"}),
-                "bin-source: \"file:///x\" is not available yet; leave it empty",
+                "source-sum: needed with bin-source; accepted: the file's SHA-256 (64 hexadecimal digits) or SHA-1 (40)",
             ),
         ];
         for (values, expected) in cases {

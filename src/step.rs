@@ -5,6 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::etcd::{Channel, MemberId, Settings, Version};
+use crate::host::Release;
+use crate::juju::Proxies;
+use crate::options::WantedRelease;
 use crate::world::{Credentials, Moved};
 
 /// Where etcd's snap comes from.
@@ -26,6 +29,17 @@ pub enum Source {
 pub enum Step {
     /// Install the snap and leave its service stopped: it has no configuration yet.
     InstallSnap(Source),
+    /// Bring an upstream release to this machine; what runs stays as it is.
+    PrepareRelease {
+        /// Which.
+        wanted: Box<WantedRelease>,
+        /// The model's proxies.
+        proxies: Proxies,
+    },
+    /// Make a release the one that runs, from its restart on if etcd runs.
+    SwitchRelease(Release),
+    /// Write the unit file of the releases' service.
+    WriteReleaseUnit(String),
     /// Put the restart rules for etcd's service in place.
     WriteDropIn(&'static str),
     /// Write certificates and keys, keys first readable by root only.
@@ -88,6 +102,9 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Step::InstallSnap(_) => "install-snap",
+            Step::PrepareRelease { .. } => "prepare-release",
+            Step::SwitchRelease(_) => "switch-release",
+            Step::WriteReleaseUnit(_) => "write-release-unit",
             Step::WriteDropIn(_) => "write-drop-in",
             Step::WriteCredentials(_) => "write-credentials",
             Step::TrustAuthority(_) => "trust-authority",
@@ -128,6 +145,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::InstallSnap(source) => write!(f, "Installing etcd from {source}"),
+            Step::PrepareRelease { wanted, .. } => write!(f, "Bringing etcd from {}", wanted.source),
+            Step::SwitchRelease(release) => write!(f, "Switching to etcd {}", release.version),
+            Step::WriteReleaseUnit(_) => f.write_str("Writing the service's unit file"),
             Step::WriteDropIn(_) => f.write_str("Writing the service's restart rules"),
             Step::WriteCredentials(_) => f.write_str("Writing certificates and keys"),
             Step::TrustAuthority(_) => {

@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::etcd::{Alarm, Member, MemberId, MemberStatus, Version};
 use crate::event::Event;
-use crate::host::Installed;
-use crate::juju::{Databag, JujuVersion, RelationId, UnitName};
+use crate::host::{Installed, Release};
+use crate::juju::{Databag, JujuVersion, Proxies, RelationId, UnitName};
 use crate::options::{OptionError, Options};
 use crate::relations::certificates::Request;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
@@ -47,6 +47,8 @@ pub struct World {
     pub leadership: Leadership,
     /// The operator's options, or all that is wrong with them.
     pub options: Result<Options, Vec<OptionError>>,
+    /// The model's proxies.
+    pub proxies: Proxies,
     /// Where this unit is reached.
     pub addresses: Addresses,
     /// The other units, and what the application has agreed on.
@@ -193,6 +195,8 @@ pub struct Host {
     pub snap: Reading<Option<Installed>>,
     /// What to install it from when it is missing.
     pub source: Option<Source>,
+    /// Upstream releases, which are run instead of the snap.
+    pub releases: Releases,
     /// etcd's service.
     pub service: Service,
     /// The service's restart rules are in place.
@@ -209,6 +213,17 @@ pub struct Host {
     pub data: Data,
     /// A restart is due since this was written: the reason.
     pub restart_due: Option<String>,
+}
+
+/// Upstream releases of etcd on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Releases {
+    /// The one that runs.
+    pub current: Option<Release>,
+    /// All that are ready to run.
+    pub ready: Vec<Release>,
+    /// The unit file of their service.
+    pub unit: Option<String>,
 }
 
 /// etcd's service as systemd sees it.
@@ -341,7 +356,11 @@ impl World {
 
     /// The version of the installed etcd.
     pub fn installed_version(&self) -> Option<Version> {
-        self.host.snap.known()?.as_ref()?.version.parse().ok()
+        let version = match &self.host.releases.current {
+            Some(release) => &release.version,
+            None => &self.host.snap.known()?.as_ref()?.version,
+        };
+        version.parse().ok()
     }
 
     /// The confirmed members, if a quorum answered.

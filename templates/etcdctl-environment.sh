@@ -6,5 +6,5 @@ if [ "$(id -u)" = 0 ]; then
     export ETCDCTL_CERT={common}/client.crt
     export ETCDCTL_KEY={common}/client.key
     case ":$PATH:" in *:/snap/bin:*) ;; *) export PATH="$PATH:/snap/bin" ;; esac
-    etcdctl() { etcd.etcdctl "$@"; }
+    etcdctl() { {etcdctl} "$@"; }
 fi

@@ -49,11 +49,19 @@ pub(super) fn write_config(
     restart: bool,
     world: &World,
 ) -> Result<()> {
-    if restart && world.host.restart_due.is_none() {
-        let now = observe::own_endpoints(&world.host).into_iter().next().unwrap_or_default();
-        write(&format!("{COMMON}/{}", host::RESTART_DUE), &now, 0o600)?;
+    if restart {
+        mark_restart(world)?;
     }
     write(&format!("{COMMON}/etcd.conf.yml"), &settings.render(version), 0o600)
+}
+
+/// The running server is not what it should be until its restart; see [`write_config`].
+pub(super) fn mark_restart(world: &World) -> Result<()> {
+    if world.host.restart_due.is_some() {
+        return Ok(());
+    }
+    let now = observe::own_endpoints(&world.host).into_iter().next().unwrap_or_default();
+    write(&format!("{COMMON}/{}", host::RESTART_DUE), &now, 0o600)
 }
 
 /// The running server now follows its file.

@@ -83,9 +83,17 @@ async fn own(world: &World) -> Result<Client, Trouble> {
 /// One member at a time: hold the cluster's lock, see the others healthy, hand over raft leadership, restart,
 /// wait until this member serves again. A single member has nobody to protect.
 pub(super) async fn rolling_restart(world: &World) -> Result<(), Trouble> {
+    rolling(world, async || restart(world).await).await
+}
+
+/// The same around another way to restart.
+pub(super) async fn rolling(
+    world: &World,
+    restart: impl AsyncFnOnce() -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
     let voters = world.members().unwrap_or_default().iter().filter(|member| !member.learner).count();
     if voters <= 1 {
-        return restart(world).await;
+        return restart().await;
     }
     let client = cluster(world).await?;
     let Some(lock) = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await? else {
@@ -93,7 +101,10 @@ pub(super) async fn rolling_restart(world: &World) -> Result<(), Trouble> {
     };
     let outcome = match why_not_restart(world) {
         Some(why) => Err(Trouble::NotYet(why)),
-        None => restart_under_lock(world).await,
+        None => match hand_over(world).await {
+            Ok(()) => restart().await,
+            Err(trouble) => Err(trouble),
+        },
     };
     lock.unlock().await?;
     outcome
@@ -109,7 +120,7 @@ fn why_not_restart(world: &World) -> Option<String> {
     sick.map(|(id, _)| format!("member {id} is not healthy"))
 }
 
-async fn restart_under_lock(world: &World) -> Result<(), Trouble> {
+async fn hand_over(world: &World) -> Result<(), Trouble> {
     let status = world.own_status();
     let leads = status.is_some_and(|status| status.raft_leader == Some(status.member));
     let other = world
@@ -120,10 +131,11 @@ async fn restart_under_lock(world: &World) -> Result<(), Trouble> {
     if let (true, Some(other)) = (leads, other) {
         move_leadership(world, other.id).await?;
     }
-    restart(world).await
+    Ok(())
 }
 
-async fn restart(world: &World) -> Result<(), Trouble> {
+/// Restarts this unit's server and waits until it serves in its cluster.
+pub(super) async fn restart(world: &World) -> Result<(), Trouble> {
     let service = host::etcd_service();
     service.restart().await.map_err(anyhow::Error::from)?;
     let deadline = Instant::now() + RESTART_PATIENCE;

@@ -87,7 +87,7 @@ fn secrets(look: &Result<Local>) -> Vec<&str> {
 fn versions(context: &Context, look: &Result<Local>, now_s: u64) -> String {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_else(|error| format!("{path}: {error}\n"));
     let snap = match look {
-        Ok(look) => format!("{:?}", look.host.snap),
+        Ok(look) => format!("{:?}; releases: {:?}", look.host.snap, look.host.releases),
         Err(_) => "unknown".to_owned(),
     };
     format!(

@@ -139,7 +139,9 @@ pub(super) fn next(w: &World) -> Option<Next> {
 /// What the operator asks for and a running member cannot follow.
 pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     let options = w.options.as_ref().ok()?;
-    let why = why_channel_waits(w, options).or_else(|| why_peer_port_waits(w, options));
+    let why = super::release::why_it_waits(w, options)
+        .or_else(|| why_channel_waits(w, options))
+        .or_else(|| why_peer_port_waits(w, options));
     why.or_else(|| why_storage_waits(w)).map(Status::blocked)
 }
 
@@ -150,6 +152,9 @@ fn why_storage_waits(w: &World) -> Option<String> {
 
 /// etcd moves up one minor at a time and not down. A channel whose minor is not named says nothing of that.
 fn why_channel_waits(w: &World, options: &Options) -> Option<String> {
+    if w.host.releases.current.is_some() {
+        return None;
+    }
     let WantedChannel::Named(channel) = &options.channel else { return None };
     let Track::Minor(wanted) = channel.track else { return None };
     let installed = w.installed_version()?.minor_version();

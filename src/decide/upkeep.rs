@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Next, service};
+use super::{Next, release, service};
 use crate::etcd::MemberId;
 use crate::step::Step;
 use crate::world::{Door, World};
@@ -38,5 +38,11 @@ pub(super) fn next(w: &World) -> Option<Next> {
 fn shell_profile(w: &World) -> Option<String> {
     let endpoint = service::url("127.0.0.1", w.options.as_ref().ok()?.port);
     let template = include_str!("../../templates/etcdctl-environment.sh");
+    // A release's programs are in no directory of the usual search path.
+    let etcdctl = match w.host.releases.current {
+        Some(_) => format!("{}/etcdctl", release::CURRENT),
+        None => "etcd.etcdctl".to_owned(),
+    };
+    let template = template.replace("{etcdctl}", &etcdctl);
     Some(template.replace("{endpoint}", &endpoint).replace("{common}", service::COMMON))
 }

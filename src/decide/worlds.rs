@@ -23,6 +23,7 @@ pub(super) fn first_hook(number: u32) -> World {
         juju: "3.6.0".parse().unwrap(),
         leadership: Leadership::Follower,
         options: Options::parse(&serde_json::Map::new()),
+        proxies: crate::juju::Proxies::default(),
         addresses: Addresses {
             peer: Some(address.clone()),
             client: Some(address.clone()),
@@ -45,6 +46,7 @@ pub(super) fn first_hook(number: u32) -> World {
         host: Host {
             snap: Reading::Known(None),
             source: Some(Source::Channel("3.4/stable".parse().unwrap())),
+            releases: Releases::default(),
             service: Service::Missing,
             drop_in: None,
             config: None,

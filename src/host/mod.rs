@@ -2,11 +2,13 @@
 //! of Juju and takes no decisions; what it cannot read is an error, never "not there".
 
 pub mod files;
+mod releases;
 mod snap;
 mod systemd;
 pub mod trust_store;
 
 pub use files::Written;
+pub use releases::{Release, Releases};
 pub use snap::{Installed, Snap};
 pub use systemd::{Active, Load, Service};
 
@@ -16,7 +18,12 @@ pub const SHELL_PROFILE: &str = "/etc/profile.d/etcd.sh";
 /// Name of the mark beside etcd's configuration that its server still runs with the previous one.
 pub const RESTART_DUE: &str = "restart-due";
 
-/// The service that snapd makes for etcd's snap.
+/// Where the unit file of [`etcd_service`] is when etcd comes from a release.
+pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";
+
+/// etcd's service: of the release if one is installed, else the one that snapd makes for etcd's snap.
 pub fn etcd_service() -> Service {
-    Service::new("snap.etcd.etcd")
+    // A link that cannot be followed is there all the same.
+    let has_release = Releases::system().current_path().is_symlink();
+    Service::new(if has_release { "etcd-release" } else { "snap.etcd.etcd" })
 }

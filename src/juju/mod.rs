@@ -9,7 +9,7 @@ mod parse;
 mod status;
 mod tools;
 
-pub use context::{Context, JujuVersion};
+pub use context::{Context, JujuVersion, Proxies};
 pub use log::{LogBuffer, StandardOutput, complain};
 pub use names::{RelationId, UnitName};
 pub use network::{Host, Network};

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::decide::{COMMON, DATA};
 use crate::host::{self, Active, Installed, Load, files};
-use crate::world::{Credentials, Data, Host, Reading, Service};
+use crate::world::{Credentials, Data, Host, Reading, Releases, Service};
 
 /// Where to install from is not this machine's knowledge and stays open.
 pub(super) async fn look() -> Result<Host> {
@@ -14,9 +14,10 @@ pub(super) async fn look() -> Result<Host> {
         Ok(installed) => Reading::Known(installed),
         Err(error) => Reading::Unknown(error.to_string()),
     };
+    let releases = releases()?;
     Ok(Host {
         source: None,
-        service: service(&snap).await?,
+        service: service(&snap, &releases).await?,
         drop_in: text(host::etcd_service().dropin_path("charm"))?,
         config: text(format!("{COMMON}/etcd.conf.yml"))?,
         credentials: credentials()?,
@@ -24,12 +25,23 @@ pub(super) async fn look() -> Result<Host> {
         shell_profile: text(host::SHELL_PROFILE)?,
         data: data()?,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
+        releases,
         snap,
     })
 }
 
-async fn service(snap: &Reading<Option<Installed>>) -> Result<Service> {
-    if matches!(snap, Reading::Known(None)) {
+fn releases() -> Result<Releases> {
+    let releases = host::Releases::system();
+    let home = releases.home().display();
+    Ok(Releases {
+        current: releases.current().with_context(|| format!("cannot tell which release in {home} runs"))?,
+        ready: releases.all().with_context(|| format!("cannot list {home}"))?,
+        unit: text(host::RELEASE_UNIT)?,
+    })
+}
+
+async fn service(snap: &Reading<Option<Installed>>, releases: &Releases) -> Result<Service> {
+    if matches!(snap, Reading::Known(None)) && releases.current.is_none() {
         return Ok(Service::Missing);
     }
     let service = host::etcd_service();

@@ -10,8 +10,8 @@ use crate::etcd::Channel;
 use crate::event::Event;
 use crate::host::files;
 use crate::juju::{
-    Context, Databag, GoalState, Host as JujuHost, JujuVersion, Network, RelationId, ToolError, Tools,
-    UnitName,
+    Context, Databag, GoalState, Host as JujuHost, JujuVersion, Network, Proxies, RelationId, ToolError,
+    Tools, UnitName,
 };
 use crate::options::{OptionError, Options, WantedChannel};
 use crate::relations::certificates::{Answer, Pair, Request};
@@ -33,6 +33,8 @@ pub struct Facts {
     pub leadership: Leadership,
     /// The operator's options, or all that is wrong with them.
     pub options: Result<Options, Vec<OptionError>>,
+    /// The model's proxies.
+    pub proxies: Proxies,
     /// Where this unit is reached.
     pub addresses: Addresses,
     /// The peer relation.
@@ -97,6 +99,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         juju: context.juju,
         leadership,
         options,
+        proxies: context.proxies.clone(),
         authority: Authority { relation, published, answer, request },
         addresses,
         peers,

@@ -18,6 +18,7 @@ mod losing;
 mod maintenance;
 mod scaling;
 mod sim;
+mod sources;
 
 use sim::Kind;
 

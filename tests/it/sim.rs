@@ -25,7 +25,7 @@ pub struct Model {
 }
 
 /// A path the Makefile hands to the tests; without it they cannot prove anything, so they fail.
-fn given(variable: &str) -> PathBuf {
+pub fn given(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => panic!("{variable} is not set: run the tests with `make test`"),
@@ -88,17 +88,15 @@ impl Model {
     }
 
     pub fn deploy_etcd(&self, units: u32) {
-        let charm = given("ETCD_CHARM");
-        let channel = format!("channel={}", self.kind.channel);
-        self.run(&[
-            "deploy",
-            &charm.display().to_string(),
-            "etcd",
-            "-n",
-            &units.to_string(),
-            "--config",
-            &channel,
-        ]);
+        self.deploy_etcd_with(units, &[]);
+    }
+
+    /// With more arguments for `deploy`.
+    pub fn deploy_etcd_with(&self, units: u32, more: &[&str]) {
+        let charm = given("ETCD_CHARM").display().to_string();
+        let (units, channel) = (units.to_string(), format!("channel={}", self.kind.channel));
+        let arguments = ["deploy", &charm, "etcd", "-n", &units, "--config", &channel];
+        self.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>());
     }
 
     pub fn deploy_consumer(&self, name: &str) {

@@ -1,0 +1,99 @@
+//! Upstream releases, run instead of the snap: fetched while the old one runs, then switched to, one unit at a time and
+//! one minor version at a time. A unit stays with the kind of installation that it began with.
+
+use std::cmp::Ordering;
+
+use super::{Next, service};
+use crate::etcd::Version;
+use crate::host::Release;
+use crate::options::{Options, WantedRelease};
+use crate::step::Step;
+use crate::world::{Data, Door, Service, World};
+
+/// The link that [`crate::host::Releases`] keeps.
+pub(super) const CURRENT: &str = "/opt/etcd-releases/current";
+
+/// The service of releases is ours, so its unit file is too.
+pub(super) fn unit_file(w: &World) -> Option<Next> {
+    let template = include_str!("../../templates/etcd-release.service");
+    let text = template.replace("{current}", CURRENT).replace("{common}", service::COMMON);
+    (w.host.releases.unit.as_ref() != Some(&text)).then_some(Next::Do(Step::WriteReleaseUnit(text)))
+}
+
+/// A server that does not run at all has nobody to wait for: another release may be the cure.
+pub(super) fn mend(w: &World) -> Option<Next> {
+    let is_down = matches!(w.host.service, Service::Failing(_)) && !matches!(w.etcd.door, Door::Open(_));
+    if is_down { follow(w) } else { None }
+}
+
+/// A running voter follows the options.
+pub(super) fn next(w: &World) -> Option<Next> {
+    let votes = matches!(&w.etcd.door, Door::Open(status) if !status.learner);
+    if votes { follow(w) } else { None }
+}
+
+fn follow(w: &World) -> Option<Next> {
+    let wanted = other_release(w)?;
+    let step = bring(w, wanted);
+    let is_refused = w.tried.in_vain(step.name()).is_some() || why_not(w, wanted).is_some();
+    (!is_refused).then_some(Next::Do(step))
+}
+
+/// Fetched if it is not here, else switched to.
+pub(super) fn bring(w: &World, wanted: &WantedRelease) -> Step {
+    match ready(w, wanted) {
+        Some(release) => Step::SwitchRelease(release.clone()),
+        None => Step::PrepareRelease { wanted: Box::new(wanted.clone()), proxies: w.proxies.clone() },
+    }
+}
+
+/// The release that is wanted, if another one is installed.
+fn other_release(w: &World) -> Option<&WantedRelease> {
+    let current = w.host.releases.current.as_ref()?;
+    let wanted = w.options.as_ref().ok()?.release.as_ref()?;
+    (!current.is_from(wanted.sum.digits())).then_some(wanted)
+}
+
+fn ready<'a>(w: &'a World, wanted: &WantedRelease) -> Option<&'a Release> {
+    w.host.releases.ready.iter().find(|release| release.is_from(wanted.sum.digits()))
+}
+
+/// etcd moves up one minor at a time and not down; a machine without data may take any.
+fn why_not(w: &World, wanted: &WantedRelease) -> Option<String> {
+    if w.host.data == Data::Empty {
+        return None;
+    }
+    let installed = w.installed_version()?.minor_version();
+    let wanted = ready(w, wanted)?.version.parse::<Version>().ok()?;
+    let (minor, next) = (wanted.minor_version(), installed.next());
+    match minor.cmp(&installed) {
+        Ordering::Less => Some(format!(
+            "bin-source: {wanted} is below the installed {installed}, and etcd does not move down: name a release of {installed}"
+        )),
+        Ordering::Greater if minor > next => {
+            Some(format!("bin-source: {wanted} skips {next}: name a release of {next} first"))
+        }
+        _ => None,
+    }
+}
+
+/// Why the release that the operator names is not the one that runs.
+pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<String> {
+    const REPLACE: &str = "replace the unit (juju add-unit, then juju remove-unit)";
+    let release = &w.host.releases.current;
+    match (release, &options.release) {
+        (None, None) => None,
+        (None, Some(_)) => {
+            Some(format!("bin-source: this unit runs the snap of etcd: reset it, or {REPLACE}"))
+        }
+        (Some(release), None) => Some(format!(
+            "bin-source: this unit runs etcd {} from a release and not the snap: set it again, or {REPLACE}",
+            release.version
+        )),
+        (Some(_), Some(_)) => {
+            let wanted = other_release(w)?;
+            let in_vain = w.tried.in_vain("prepare-release").or(w.tried.in_vain("switch-release"));
+            why_not(w, wanted).or_else(|| in_vain.map(|error| format!("bin-source: {error}")))
+        }
+    }
+}

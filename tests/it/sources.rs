@@ -1,0 +1,126 @@
+//! Where etcd comes from: upstream releases, and what an operator attaches.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::sim::{Model, Writer, given, wait_until};
+use crate::{OLD, PRESENT};
+
+/// A tarball laid out as upstream's, of the real programs and a note: its name and its SHA-256.
+fn release(track: &str, note: &str, folder: &Path) -> (String, String) {
+    let top = format!("etcd-v{track}-{note}");
+    let script =
+        "mkdir $1; cp $2/* $1; echo $3 > $1/README; tar czf $1.tar.gz $1; sha256sum $1.tar.gz; rm -r $1";
+    let binaries = given("ETCD_BINARIES").join(track).display().to_string();
+    let arguments = ["-ec", script, "sh", &top, &binaries, note];
+    let made = Command::new("sh").args(arguments).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let sum = String::from_utf8(made.stdout).unwrap().split(' ').next().unwrap().to_owned();
+    (format!("{top}.tar.gz"), sum)
+}
+
+/// The two options for a tarball below `place`.
+fn options(place: &str, (name, sum): &(String, String)) -> [String; 2] {
+    [format!("bin-source={place}/{name}"), format!("source-sum={sum}")]
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("releases-").tempdir_in("/var/tmp").unwrap()
+}
+
+/// Brings the tarballs to a machine's `/srv`.
+fn bring(model: &Model, folder: &Path, unit: &str) {
+    model.run(&["scp", "-r", &folder.display().to_string(), &format!("{unit}:/srv/")]);
+    model.shell(unit, "mv /srv/releases-*/* /srv/");
+}
+
+fn deploy(model: &Model, units: u32, [source, sum]: &[String; 2]) {
+    model.deploy_etcd_with(units, &["--config", source, "--config", sum]);
+    model.run(&["integrate", "etcd", "easyrsa"]);
+}
+
+fn set(model: &Model, [source, sum]: &[String; 2]) {
+    model.run(&["config", "etcd", source, sum]);
+}
+
+fn is_blocked(model: &Model, message: &str) {
+    model.wait(&["etcd", "--status", "blocked", "--message", message, "--idle"]);
+}
+
+fn pid(model: &Model, unit: &str) -> String {
+    model.shell(unit, "systemctl show -p MainPID --value etcd-release").trim().to_owned()
+}
+
+/// What the running program says of itself.
+fn running(model: &Model, unit: &str) -> String {
+    model.shell(unit, &format!("/proc/{}/exe --version | head -n1", pid(model, unit)))
+}
+
+/// Nothing without the right sum; another build by a restart; never down; never half snap and half release.
+#[test]
+fn a_release_runs_instead_of_the_snap() {
+    let folder = folder();
+    let [first, other, below] = [("3.5", "first"), ("3.5", "other"), ("3.4", "below")]
+        .map(|(track, note)| options("/srv", &release(track, note, folder.path())));
+    let wrong = [first[0].clone(), format!("source-sum={}", "0".repeat(64))];
+    let model = Model::with_quick_retries(PRESENT);
+    model.deploy_easyrsa();
+    deploy(&model, 1, &first);
+    is_blocked(&model, "Cannot install etcd: cannot copy /srv/etcd-v3.5-first.tar.gz: No such file");
+    bring(&model, folder.path(), "etcd/0");
+    set(&model, &wrong);
+    is_blocked(&model, "Cannot install etcd: source-sum: the file has SHA-256 ");
+    assert_eq!(model.shell("etcd/0", "ls -A /opt/etcd-releases"), "");
+    set(&model, &first);
+    model.settle(1);
+    assert!(running(&model, "etcd/0").contains("etcd Version: 3.5."));
+    assert_eq!(
+        model.shell("etcd/0", "ls -d /snap/etcd /snap/bin/etcd* 2>/dev/null || echo none").trim(),
+        "none"
+    );
+    assert!(model.etcdctl("etcd/0", "put kept here").contains("OK"));
+    let before = pid(&model, "etcd/0");
+
+    set(&model, &wrong);
+    is_blocked(&model, "bin-source: source-sum: the file has SHA-256 ");
+    set(&model, &below);
+    is_blocked(&model, "is below the installed 3.5, and etcd does not move down: name a release of 3.5");
+    model.run(&["config", "etcd", "--reset", "bin-source,source-sum"]);
+    is_blocked(&model, "from a release and not the snap: set it again, or replace the unit");
+    assert_eq!(pid(&model, "etcd/0"), before, "etcd was restarted");
+
+    set(&model, &other);
+    wait_until("the other build", Duration::from_secs(60), || pid(&model, "etcd/0") != before);
+    model.settle(1);
+    assert!(model.etcdctl("etcd/0", "get kept").contains("here"));
+    model.assert_no_hook_failed();
+}
+
+/// Over HTTP; one minor up, one member after the other, while a client writes.
+#[test]
+fn releases_are_switched_one_member_at_a_time() {
+    let folder = folder();
+    let made = [("3.4", "old"), ("3.5", "new")].map(|(track, note)| release(track, note, folder.path()));
+    let model = Model::with_quick_retries(OLD);
+    model.deploy_easyrsa();
+    model.wait(&["easyrsa", "--idle"]);
+    bring(&model, folder.path(), "easyrsa/0");
+    model.shell("easyrsa/0", "setsid python3 -m http.server 8000 -d /srv >/dev/null 2>&1 </dev/null &");
+    let status = model.status();
+    let address = status["applications"]["easyrsa"]["units"]["easyrsa/0"]["public-address"].as_str().unwrap();
+    let [old, new] = made.map(|one| options(&format!("http://{address}:8000"), &one));
+    deploy(&model, 3, &old);
+    model.settle(3);
+    model.deploy_consumer("consumer");
+    model.wait(&["--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    set(&model, &new);
+    wait_until("the new release on all units", Duration::from_secs(180), || {
+        model.units("etcd").iter().all(|unit| running(&model, unit).contains("etcd Version: 3.5."))
+    });
+    model.settle(3);
+    writer.stop(3000);
+    assert!(model.status()["applications"]["etcd"]["version"].as_str().unwrap().starts_with("3.5."));
+    model.assert_no_hook_failed();
+}
