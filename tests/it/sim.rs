@@ -50,6 +50,14 @@ impl Model {
         command
     }
 
+    /// A shell line on this host, where juju-sim finds this model. Both streams come in one, as on a terminal.
+    pub fn host_shell(&self, line: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("exec 2>&1\n{line}")]);
+        command.env("JUJU_SIM_HOME", self.home.path()).env("JUJU_SIM_SNAPS", given("JUJU_SIM_SNAPS"));
+        command
+    }
+
     /// Runs a command that may fail.
     pub fn attempt(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()

@@ -1,0 +1,201 @@
+//! Documentation that is executed: every command of README.md and docs/ is run, top to bottom, on a model of the page's
+//! own or on one that its readers share, and must print what the page shows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::pages::{self, Page, Start, Step};
+use crate::sim::{Kind, Model, given};
+use crate::{OLD, PRESENT};
+
+/// What pages call `juju` is juju-sim here, and the store is this checkout.
+const JUJU: &str = "#!/bin/sh
+case \"$1 $2\" in
+'deploy easyrsa') shift 2; set -- deploy \"$TEST_CHARMS/easyrsa.charm\" \"$@\" ;;
+'deploy my-app') shift 2; set -- deploy \"$TEST_CHARMS/consumer.charm\" my-app \"$@\" ;;
+esac
+exec \"$JUJU_SIM\" \"$@\"
+";
+
+/// Pages that are read one after the other on one model: each leaves it as it found it, but the last.
+const SHARED: [(Start, &[&str]); 1] = [(
+    Start::ThreeUnits,
+    &[
+        "docs/how-to/back-up.md",
+        "docs/how-to/change-options.md",
+        "docs/how-to/client-credentials.md",
+        "docs/how-to/debug-bundle.md",
+        "docs/how-to/full-database.md",
+        "docs/how-to/scale.md",
+        "docs/how-to/replace-a-lost-machine.md",
+    ],
+)];
+
+/// Every command that is shown and not run, with its page.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("README.md", "make demo"),
+    ("README.md", "make test"),
+    ("README.md", "juju-sim status --watch 1s"),
+    ("README.md", "juju-sim ssh etcd/0"),
+    ("README.md", "juju-sim debug-log --tail"),
+    ("README.md", "juju-sim destroy-model demo --no-prompt"),
+];
+
+#[test]
+fn readme() {
+    read_in_turn(&["README.md"]);
+}
+
+#[test]
+fn tutorial() {
+    read_in_turn(&["docs/tutorial.md"]);
+}
+
+#[test]
+fn how_to_deploy() {
+    read_in_turn(&["docs/how-to/deploy.md"]);
+}
+
+#[test]
+fn how_to_with_certificates() {
+    read_in_turn(&["docs/how-to/certificates.md"]);
+}
+
+#[test]
+fn how_to_with_three_units() {
+    let (_, paths) = SHARED[0];
+    read_in_turn(paths);
+}
+
+const ALONE: [&str; 4] =
+    ["README.md", "docs/tutorial.md", "docs/how-to/deploy.md", "docs/how-to/certificates.md"];
+
+#[test]
+fn every_page_with_commands_is_run() {
+    let mut run: Vec<&str> = SHARED.iter().flat_map(|(_, paths)| *paths).copied().chain(ALONE).collect();
+    run.sort_unstable();
+    let pages = pages::all();
+    let with_commands: Vec<&str> =
+        pages.iter().filter(|page| !page.steps.is_empty()).map(|page| page.path.as_str()).collect();
+    assert_eq!(run, with_commands);
+    for (start, paths) in SHARED {
+        let of = |path: &&str| pages.iter().find(|page| page.path == **path).and_then(|page| page.start);
+        assert!(paths.iter().all(|path| of(path) == Some(start)), "{start:?}: {paths:?}");
+    }
+}
+
+#[test]
+fn what_is_not_run_is_known() {
+    let pages = pages::all();
+    let shown: Vec<(&str, &str)> = pages
+        .iter()
+        .flat_map(|page| page.not_run.iter().map(|line| (page.path.as_str(), line.as_str())))
+        .collect();
+    assert_eq!(shown, NOT_RUN);
+}
+
+/// A reader does not end up nowhere, nor does one miss a page.
+#[test]
+fn pages_are_linked_and_links_lead_somewhere() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut linked = BTreeMap::new();
+    for page in pages::all() {
+        let text = fs::read_to_string(project.join(&page.path)).unwrap();
+        let folder = Path::new(&page.path).parent().unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (file, _) = target.split_once('#').unwrap_or((target, ""));
+            let path = project.join(folder).join(file);
+            let there = path.canonicalize().unwrap_or_else(|_| panic!("{}: {target}", page.path));
+            linked.insert(there, ());
+        }
+    }
+    for page in pages::all() {
+        let path = project.join(&page.path).canonicalize().unwrap();
+        assert!(page.path == "README.md" || linked.contains_key(&path), "no page leads to {}", page.path);
+    }
+}
+
+/// Runs pages on one model, in order.
+fn read_in_turn(paths: &[&str]) {
+    let all = pages::all();
+    let page = |path: &&str| {
+        let found = all.iter().find(|page| page.path == **path);
+        found.unwrap_or_else(|| panic!("there is no page {path}"))
+    };
+    let first = page(&paths[0]);
+    let reader = Reader::new(first.start.unwrap());
+    for path in paths {
+        reader.begin(page(path).start.unwrap());
+        reader.read(page(path));
+    }
+    reader.model.assert_no_hook_failed();
+}
+
+/// Someone with a shell, `juju`, and what a page presupposes.
+struct Reader {
+    model: Model,
+    home: tempfile::TempDir,
+}
+
+impl Reader {
+    fn new(start: Start) -> Reader {
+        let kind = Kind { juju: PRESENT.juju, ..if start == Start::ThreeOldUnits { OLD } else { PRESENT } };
+        let model = match start {
+            Start::Nothing => Model::with_quick_retries(kind),
+            Start::OneUnit => Model::with_cluster(kind, 1),
+            Start::ThreeUnits | Start::ThreeOldUnits => Model::with_cluster(kind, 3),
+        };
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("bin")).unwrap();
+        for name in ["juju", "juju-sim"] {
+            let script = home.path().join("bin").join(name);
+            fs::write(&script, JUJU).unwrap();
+            fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        symlink(given("ETCD_CHARM"), home.path().join("etcd_amd64.charm")).unwrap();
+        symlink(given("JUJU_SIM_SNAPS").join("etcd/3.5/stable.snap"), home.path().join("etcd.snap")).unwrap();
+        Reader { model, home }
+    }
+
+    /// What the page before has left must be what this one presupposes.
+    fn begin(&self, start: Start) {
+        match start {
+            Start::Nothing => {}
+            Start::OneUnit => self.model.settle(1),
+            Start::ThreeUnits | Start::ThreeOldUnits => self.model.settle(3),
+        }
+    }
+
+    fn read(&self, page: &Page) {
+        let mut printed = String::new();
+        for step in &page.steps {
+            let begun = Instant::now();
+            printed += &self.perform(page, step, &printed);
+            if begun.elapsed() > Duration::from_secs(1) {
+                eprintln!("{}:{}: {:.1?}: {}", page.path, step.line, begun.elapsed(), step.command);
+            }
+        }
+    }
+
+    fn perform(&self, page: &Page, step: &Step, printed: &str) -> String {
+        let place = format!("{}:{}: {}", page.path, step.line, step.command);
+        let mut shell = self.model.host_shell(&step.copied_from(printed));
+        let path = std::env::var("PATH").unwrap_or_default();
+        shell.env("PATH", format!("{}/bin:{path}", self.home.path().display())).current_dir(self.home.path());
+        let output = shell.stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() != step.must_fail(), "{place}: {}\n{text}", output.status);
+        assert!(step.promises(&text), "{place}\nprinted this, which is not what the page shows:\n{text}");
+        if ["juju ", "juju-sim "].iter().any(|word| step.command.starts_with(word)) {
+            self.model.wait(&["--idle"]);
+        }
+        text.into_owned()
+    }
+}
