@@ -2,6 +2,7 @@
 //!
 //! A wrong value is never passed on: [`Options::parse`] yields either all options or every problem found.
 
+mod names;
 mod release;
 
 pub use release::{Checksum, ReleaseSource, WantedRelease};
@@ -135,7 +136,7 @@ impl Reader<'_> {
             debug: self.boolean("debug", false),
             quota_backend_bytes: self.quota(),
             auto_compaction: self.auto_compaction(),
-            extra_sans: self.list("extra_sans"),
+            extra_sans: self.extra_sans(),
             enable_v2: self.enable_v2(),
         }
     }
@@ -247,6 +248,14 @@ impl Reader<'_> {
             self.refuse("tls_cipher_suites", error.to_string());
             Vec::new()
         })
+    }
+
+    fn extra_sans(&mut self) -> Vec<String> {
+        let names = self.list("extra_sans");
+        if let Some(name) = names.iter().find(|name| !names::can_be_certified(name)) {
+            self.refuse("extra_sans", format!("{name:?} is neither a host name nor an IP address"));
+        }
+        names
     }
 
     fn tls_min_version(&mut self) -> Option<String> {

@@ -11,6 +11,7 @@
 )]
 
 mod actions;
+mod bad_inputs;
 mod certificates;
 mod crashes;
 mod deploying;
