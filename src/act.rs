@@ -2,8 +2,11 @@
 
 mod files;
 mod membership;
+mod reinstall;
 mod release;
 mod snap;
+
+pub use reinstall::reinstall;
 
 use anyhow::Result;
 

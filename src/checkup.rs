@@ -21,6 +21,14 @@ pub fn remember(status: &Status) {
     }
 }
 
+/// Makes the next check a full one: something has changed that no status shows.
+///
+/// # Errors
+/// The remembered status cannot be removed.
+pub fn forget() -> std::io::Result<()> {
+    files::remove_if_exists(REMEMBERED)
+}
+
 /// Whether the last status was healthy and everything it stands for still holds.
 pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
     let Ok(Some(last)) = files::read(REMEMBERED) else { return false };

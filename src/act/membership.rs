@@ -14,6 +14,8 @@ const LOCK_TTL_S: i64 = 60;
 const RESTART_LOCK: &str = "etcd-charm/restart";
 /// A member of a large database needs its time to read it.
 const RESTART_PATIENCE: Duration = Duration::from_secs(50);
+/// A server that has ended this often since its start does not get any further.
+const RESTARTS_MAX: u32 = 4;
 
 /// Changes go through a server that has a quorum behind it: this unit's own if it votes, else another's.
 async fn cluster(world: &World) -> Result<Client, Trouble> {
@@ -136,11 +138,21 @@ async fn hand_over(world: &World) -> Result<(), Trouble> {
 
 /// Restarts this unit's server and waits until it serves in its cluster.
 pub(super) async fn restart(world: &World) -> Result<(), Trouble> {
+    host::etcd_service().restart().await.map_err(anyhow::Error::from)?;
+    serve_again(world).await
+}
+
+/// Waits until this unit's server, which was just started, serves in its cluster.
+pub(super) async fn serve_again(world: &World) -> Result<(), Trouble> {
     let service = host::etcd_service();
-    service.restart().await.map_err(anyhow::Error::from)?;
     let deadline = Instant::now() + RESTART_PATIENCE;
     while Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(300)).await;
+        let state = service.state().await.map_err(anyhow::Error::from)?;
+        if state.restarts > RESTARTS_MAX {
+            let log = service.journal_tail(3).await.unwrap_or_default();
+            return Err(Trouble::Failed(format!("etcd does not start: {}", log.trim())));
+        }
         if let Ok(client) = own(world).await
             && client.confirm_quorum().await.is_ok()
         {

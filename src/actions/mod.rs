@@ -9,6 +9,7 @@ mod compact;
 mod debug;
 mod defrag;
 mod health;
+mod install;
 mod maintain;
 mod package_credentials;
 mod parameters;
@@ -45,7 +46,7 @@ impl Report {
 const HOME: &str = "/home/ubuntu";
 
 /// Declared actions that this revision of the charm cannot do yet.
-const NOT_YET: [&str; 5] = ["restore", "install", "snap-upgrade", "recover-quorum", "cis-benchmark"];
+const NOT_YET: [&str; 4] = ["restore", "snap-upgrade", "recover-quorum", "cis-benchmark"];
 
 /// Runs the action `name` and reports to Juju.
 ///
@@ -77,6 +78,7 @@ async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report>
         "compact" => compact::run(unit, &look().await?, &Parameters::read(tools).await?).await,
         "defrag" => defrag::run(unit, &look().await?, tools).await,
         "maintain" => maintain::run(unit, &look().await?, tools).await,
+        "install" => install::run(context, tools).await,
         "debug" => debug::run(context, &look().await).await,
         _ if NOT_YET.contains(&name) => bail!("{name} is not available yet in this revision of the charm"),
         _ => bail!("there is no action {name}"),

@@ -4,6 +4,7 @@
 pub mod files;
 mod releases;
 mod snap;
+pub mod snap_file;
 mod systemd;
 pub mod trust_store;
 

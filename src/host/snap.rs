@@ -182,6 +182,14 @@ impl Snap {
         self.change(["refresh", &self.name, &format!("--channel={channel}")]).await
     }
 
+    /// Goes back to the revision before, and to its data as it was then.
+    ///
+    /// # Errors
+    /// [`SnapError`]; there may be no revision before.
+    pub async fn revert(&self) -> Result<(), SnapError> {
+        self.change(["revert", &self.name]).await
+    }
+
     /// Connects a plug to the system's slot of that name.
     ///
     /// # Errors

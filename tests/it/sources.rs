@@ -8,7 +8,7 @@ use crate::sim::{Model, Writer, given, wait_until};
 use crate::{OLD, PRESENT};
 
 /// A tarball laid out as upstream's, of the real programs and a note: its name and its SHA-256.
-pub fn release(track: &str, note: &str, folder: &Path) -> (String, String) {
+fn release(track: &str, note: &str, folder: &Path) -> (String, String) {
     let top = format!("etcd-v{track}-{note}");
     let script =
         "mkdir $1; cp $2/* $1; echo $3 > $1/README; tar czf $1.tar.gz $1; sha256sum $1.tar.gz; rm -r $1";
@@ -122,5 +122,75 @@ fn releases_are_switched_one_member_at_a_time() {
     model.settle(3);
     writer.stop(3000);
     assert!(model.status()["applications"]["etcd"]["version"].as_str().unwrap().starts_with("3.5."));
+    model.assert_no_hook_failed();
+}
+
+/// A snap of etcd that says it is 3.4.99 and ends at once.
+fn broken_snap(folder: &Path) -> String {
+    let script = "mkdir -p s/meta s/bin; printf '#!/bin/sh\\nexit 1\\n' > s/bin/etcd; chmod 755 s/bin/etcd
+        printf 'name: etcd\\nversion: \"3.4.99\"\\napps: {etcd: {command: bin/etcd, daemon: simple, restart-condition: always}}\\n' > s/meta/snap.yaml
+        mksquashfs s broken.snap -quiet -no-progress -no-xattrs; rm -r s";
+    let made = Command::new("sh").args(["-ec", script]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    folder.join("broken.snap").display().to_string()
+}
+
+/// What is no snap, goes down or does not start leaves the unit as it was; the next minor is taken, with its data.
+#[test]
+fn the_attached_snap_is_installed_over_the_one_that_is_there() {
+    let folder = folder();
+    let model = Model::with_cluster(OLD, 1);
+    model.run(&["config", "etcd", "--reset", "channel"]);
+    model.etcdctl("etcd/0", "put kept here");
+    let attach = |path: &str| drop(model.run(&["attach-resource", "etcd", &format!("etcd={path}")]));
+    let refused = || {
+        let (results, failure) = model.action("etcd/0", &["install"]);
+        failure.unwrap_or_else(|| panic!("it succeeded: {results}"))
+    };
+    let written = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    assert!(
+        refused().starts_with("no snap of etcd is attached, or an empty file; attach one: "),
+        "{}",
+        refused()
+    );
+    attach(&written("empty.snap", ""));
+    assert!(
+        refused().starts_with("no snap of etcd is attached, or an empty file; attach one: "),
+        "{}",
+        refused()
+    );
+    attach(&written("text.snap", "not a snap"));
+    assert!(refused().contains("it is no squashfs image"), "{}", refused());
+
+    attach(&broken_snap(folder.path()));
+    let before = model.shell("etcd/0", "readlink /snap/etcd/current");
+    let failure = refused();
+    assert!(
+        failure.contains("etcd does not start: ") && failure.contains("is back on revision"),
+        "{failure}"
+    );
+    assert_eq!(model.shell("etcd/0", "readlink /snap/etcd/current"), before);
+    model.settle(1);
+    model.etcdctl("etcd/0", "put more here");
+
+    let snap =
+        |track: &str| given("JUJU_SIM_SNAPS").join(format!("etcd/{track}/stable.snap")).display().to_string();
+    attach(&snap("3.5"));
+    let (results, failure) = model.action("etcd/0", &["install"]);
+    assert_eq!(failure, None, "{results}");
+    assert!(results["version"].as_str().unwrap().starts_with("3.5."), "{results}");
+    model.run(&["lab", "update-status", "etcd"]);
+    model.settle(1);
+    assert!(
+        model.etcdctl("etcd/0", "get kept").contains("here")
+            && model.etcdctl("etcd/0", "get more").contains("here")
+    );
+    let version = model.status()["applications"]["etcd"]["version"].clone();
+    assert!(version.as_str().unwrap().starts_with("3.5."), "{version}");
+    attach(&snap("3.4"));
+    assert!(refused().contains("etcd does not move down"), "{}", refused());
     model.assert_no_hook_failed();
 }

@@ -33,13 +33,8 @@ pub fn run(given: &[String]) -> Done {
     let (name, arguments) =
         given.split_first().ok_or_else(|| error("need the application to run as argument"))?;
     let (snap, app) = name.split_once('.').unwrap_or((name, name));
-    let state = Store::open()?.read();
-    let Some(installed) = state.snaps.get(snap) else {
-        return Err(error(format!(
-            "cannot find current revision for snap {snap}: readlink /snap/{snap}/current: no such file or directory"
-        )));
-    };
-    let meta = state.meta(snap)?;
+    let installed = &linked(snap)?;
+    let meta = Meta::read(&place(snap, &installed.current))?;
     let settings =
         meta.apps.get(app).ok_or_else(|| error(format!("cannot find app \"{app}\" in \"{snap}\"")))?;
     let variables = environment(&meta, settings, installed)?;
@@ -50,6 +45,20 @@ pub fn run(given: &[String]) -> Done {
     let (program, rest) = words.split_first().ok_or_else(|| error("cannot run an empty command"))?;
     let failure = Command::new(program).args(rest).args(arguments).envs(&variables).exec();
     Err(error(format!("cannot run {program}: {failure}")))
+}
+
+/// What the link to the revision in use says: while a change is going on, it knows more than the state, which is written at
+/// its end, and services are started in between.
+fn linked(snap: &str) -> Done<Installed> {
+    let link = place(snap, "current");
+    let target = std::fs::read_link(&link).map_err(|_| {
+        error(format!(
+            "cannot find current revision for snap {snap}: readlink {}: no such file or directory",
+            link.display()
+        ))
+    })?;
+    let noted = Store::open()?.read().snaps.get(snap).cloned();
+    Ok(Installed { current: target.display().to_string(), ..noted.unwrap_or_default() })
 }
 
 /// The words of one of the app's commands, variables put in and the program within the snap.
