@@ -22,8 +22,8 @@ pub enum Start {
     OneUnit,
     /// A cluster of three.
     ThreeUnits,
-    /// A cluster of three with etcd 3.4.
-    ThreeOldUnits,
+    /// A cluster of one with etcd 3.4.
+    OneOldUnit,
 }
 
 /// A page.
@@ -163,7 +163,7 @@ fn prose(page: &mut Page, number: usize, line: &str) {
             "nothing" => Start::Nothing,
             "one healthy unit" => Start::OneUnit,
             "three healthy units" => Start::ThreeUnits,
-            "three healthy units of etcd 3.4" => Start::ThreeOldUnits,
+            "one healthy unit of etcd 3.4" => Start::OneOldUnit,
             _ => panic!("{}:{number}: there is no start {start:?}", page.path),
         });
     } else if let Some(command) = note.strip_prefix("run: ") {

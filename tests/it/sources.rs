@@ -8,7 +8,7 @@ use crate::sim::{Model, Writer, given, wait_until};
 use crate::{OLD, PRESENT};
 
 /// A tarball laid out as upstream's, of the real programs and a note: its name and its SHA-256.
-fn release(track: &str, note: &str, folder: &Path) -> (String, String) {
+pub fn release(track: &str, note: &str, folder: &Path) -> (String, String) {
     let top = format!("etcd-v{track}-{note}");
     let script =
         "mkdir $1; cp $2/* $1; echo $3 > $1/README; tar czf $1.tar.gz $1; sha256sum $1.tar.gz; rm -r $1";
