@@ -24,7 +24,7 @@ exec \"$JUJU_SIM\" \"$@\"
 
 /// Pages that are read one after the other on one model: each but the last leaves it as the next one wants it.
 const SHARED: [&[&str]; 2] = [
-    &["docs/how-to/certificates.md", "docs/how-to/install-without-a-store.md"],
+    &["docs/how-to/certificates.md", "docs/how-to/install-without-a-store.md", "docs/how-to/restore.md"],
     &[
         "docs/how-to/deploy.md",
         "docs/how-to/back-up.md",
