@@ -39,7 +39,8 @@ const SHARED: [&[&str]; 2] = [
 ];
 
 /// Pages with a model of their own.
-const ALONE: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/how-to/upgrade-etcd.md"];
+const ALONE: [&str; 4] =
+    ["README.md", "docs/tutorial.md", "docs/how-to/upgrade-etcd.md", "docs/how-to/recover-lost-quorum.md"];
 
 /// Every command that is shown and not run, with its page.
 const NOT_RUN: &[(&str, &str)] = &[
@@ -50,6 +51,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "juju-sim debug-log --tail"),
     ("README.md", "juju-sim destroy-model demo --no-prompt"),
     ("docs/how-to/change-ports.md", "juju config etcd port=3379"),
+    ("docs/how-to/migrate-from-the-debian-package.md", "ETCDCTL_API=3 etcdctl snapshot save db"),
 ];
 
 #[test]

@@ -122,6 +122,8 @@ fn parse(path: &str, text: &str) -> Page {
     let mut fence: Option<&str> = None;
     let mut excused = false;
     for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
+        // Within a list everything is indented.
+        let line = if fence == Some("console") { line } else { line.trim_start() };
         match (fence, line.strip_prefix("```")) {
             (None, Some(kind)) => fence = Some(kind),
             (Some(_), Some(_)) => (fence, excused) = (None, false),
@@ -173,7 +175,9 @@ fn prose(page: &mut Page, number: usize, line: &str) {
 
 fn is_command(line: &str) -> bool {
     let line = line.trim_start();
-    ["$ ", "juju ", "juju-sim ", "make ", "etcdctl "].iter().any(|start| line.starts_with(start))
+    ["$ ", "juju ", "juju-sim ", "make ", "etcdctl ", "ETCDCTL_API=3 "]
+        .iter()
+        .any(|start| line.starts_with(start))
 }
 
 const PAGE: &str = "\
