@@ -39,8 +39,7 @@ const SHARED: [&[&str]; 2] = [
 ];
 
 /// Pages with a model of their own.
-const ALONE: [&str; 4] =
-    ["README.md", "docs/tutorial.md", "docs/how-to/upgrade-etcd.md", "docs/how-to/recover-lost-quorum.md"];
+const ALONE: [&str; 3] = ["README.md", "docs/tutorial.md", "docs/how-to/upgrade-etcd.md"];
 
 /// Every command that is shown and not run, with its page.
 const NOT_RUN: &[(&str, &str)] = &[
