@@ -8,6 +8,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export ETCD_CHARM := $(CURDIR)/etcd_$(ARCHITECTURE).charm
 export TEST_CHARMS := $(CURDIR)/.cache/charms
 export ETCD_BINARIES := $(CURDIR)/.cache/etcd
+export ETCD_PACKAGES := $(CURDIR)/.cache/debs
 export CHARMCRAFT := $(CURDIR)/.cache/venv/bin/charmcraft
 export JUJU_SIM := $(TARGET_DIR)/debug/juju-sim
 export JUJU_SIM_SNAPS := $(CURDIR)/.cache/snaps

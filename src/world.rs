@@ -195,6 +195,8 @@ pub struct Host {
     pub snap: Reading<Option<Installed>>,
     /// What to install it from when it is missing.
     pub source: Option<Source>,
+    /// Debian's package of etcd is here too.
+    pub package: bool,
     /// Upstream releases, which are run instead of the snap.
     pub releases: Releases,
     /// etcd's service.

@@ -11,6 +11,10 @@ use crate::world::{Reading, World};
 const DROP_IN: &str = include_str!("../../templates/restart.conf");
 
 pub(super) fn next(w: &World) -> Option<Next> {
+    if w.host.package {
+        // Two servers must not meet, and nobody but an operator says when this one may stop.
+        return Some(Next::Done(Status::blocked("Manual migration required: run the snap-upgrade action")));
+    }
     if w.host.releases.current.is_some() {
         return release::unit_file(w).or_else(|| restart_rules(w));
     }

@@ -46,6 +46,7 @@ pub(super) fn first_hook(number: u32) -> World {
         host: Host {
             snap: Reading::Known(None),
             source: Some(Source::Channel("3.4/stable".parse().unwrap())),
+            package: false,
             releases: Releases::default(),
             service: Service::Missing,
             drop_in: None,

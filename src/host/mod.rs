@@ -2,6 +2,7 @@
 //! of Juju and takes no decisions; what it cannot read is an error, never "not there".
 
 pub mod files;
+pub mod package;
 mod releases;
 mod snap;
 pub mod snap_file;

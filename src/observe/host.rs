@@ -17,6 +17,7 @@ pub(super) async fn look() -> Result<Host> {
     let releases = releases()?;
     Ok(Host {
         source: None,
+        package: host::package::is_installed().context("cannot tell whether Debian's etcd is installed")?,
         service: service(&snap, &releases).await?,
         drop_in: text(host::etcd_service().dropin_path("charm"))?,
         config: text(format!("{COMMON}/etcd.conf.yml"))?,

@@ -48,6 +48,14 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The channel for a first install; absent while the options cannot be used.
+    pub fn channel(&self) -> Option<Channel> {
+        Some(match &self.options.as_ref().ok()?.channel {
+            WantedChannel::Auto => Channel::first_install(),
+            WantedChannel::Named(channel) => channel.clone(),
+        })
+    }
+
     /// Client URLs of other units that say they are members.
     pub fn member_endpoints(&self) -> Vec<String> {
         let port = self.options.as_ref().map_or(2379, |options| options.port);
@@ -114,11 +122,7 @@ pub(super) async fn source(facts: &Facts, tools: &Tools) -> Option<Source> {
     if let Some(etcd) = etcd.into_path() {
         return Some(Source::Files { etcd, core: core.into_path() });
     }
-    let channel = match &facts.options.as_ref().ok()?.channel {
-        WantedChannel::Auto => Channel::first_install(),
-        WantedChannel::Named(channel) => channel.clone(),
-    };
-    Some(Source::Channel(channel))
+    facts.channel().map(Source::Channel)
 }
 
 async fn leader_settings(context: &Context, tools: &Tools) -> Result<Databag> {

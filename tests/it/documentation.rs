@@ -50,7 +50,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "juju-sim debug-log --tail"),
     ("README.md", "juju-sim destroy-model demo --no-prompt"),
     ("docs/how-to/change-ports.md", "juju config etcd port=3379"),
-    ("docs/how-to/migrate-from-the-debian-package.md", "ETCDCTL_API=3 etcdctl snapshot save db"),
+    ("docs/how-to/migrate-from-the-debian-package.md", "juju run etcd/0 snap-upgrade"),
 ];
 
 #[test]

@@ -18,6 +18,7 @@ mod deploying;
 mod documentation;
 mod losing;
 mod maintenance;
+mod migrating;
 mod pages;
 mod reference;
 mod scaling;

@@ -25,7 +25,7 @@ fn options(place: &str, (name, sum): &(String, String)) -> [String; 2] {
     [format!("bin-source={place}/{name}"), format!("source-sum={sum}")]
 }
 
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("releases-").tempdir_in("/var/tmp").unwrap()
 }
 
@@ -126,7 +126,7 @@ fn releases_are_switched_one_member_at_a_time() {
 }
 
 /// A snap of etcd that says it is 3.4.99 and ends at once.
-fn broken_snap(folder: &Path) -> String {
+pub fn broken_snap(folder: &Path) -> String {
     let script = "mkdir -p s/meta s/bin; printf '#!/bin/sh\\nexit 1\\n' > s/bin/etcd; chmod 755 s/bin/etcd
         printf 'name: etcd\\nversion: \"3.4.99\"\\napps: {etcd: {command: bin/etcd, daemon: simple, restart-condition: always}}\\n' > s/meta/snap.yaml
         mksquashfs s broken.snap -quiet -no-progress -no-xattrs; rm -r s";
