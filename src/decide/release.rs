@@ -97,3 +97,65 @@ pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::next;
+    use super::super::worlds::{member, settled};
+    use super::*;
+    use crate::juju::Status;
+    use crate::world::Reading;
+
+    const SUM: &str = "abcdef0123456789abcdef0123456789abcdef01";
+    const OTHER: &str = "fedcba9876543210fedcba9876543210fedcba98";
+
+    /// A settled member on release 3.4.23, told to run the tarball with this sum.
+    fn wants(sum: &str, ready: &[Release]) -> World {
+        let mut w = settled(0, &[0, 1, 2].map(|number| member(number, false)));
+        let current = Release::new("3.4.23", SUM);
+        w.host.snap = Reading::Known(None);
+        w.host.releases.ready = [&[current.clone()], ready].concat();
+        w.host.releases.current = Some(current);
+        if let Some(Next::Do(Step::WriteReleaseUnit(text))) = unit_file(&w) {
+            w.host.releases.unit = Some(text);
+        }
+        let options = json!({"bin-source": "/srv/etcd.tar.gz", "source-sum": sum});
+        w.options = Options::parse(options.as_object().unwrap());
+        w
+    }
+
+    #[test]
+    fn another_release_is_fetched_first_and_then_switched_to() {
+        assert!(matches!(next(&wants(OTHER, &[])), Next::Do(Step::PrepareRelease { .. })));
+        let new = Release::new("3.5.16", OTHER);
+        assert_eq!(next(&wants(OTHER, std::slice::from_ref(&new))), Next::Do(Step::SwitchRelease(new)));
+        let same = next(&wants(SUM, &[]));
+        assert!(!matches!(same, Next::Do(Step::PrepareRelease { .. } | Step::SwitchRelease(_))), "{same:?}");
+    }
+
+    #[test]
+    fn what_etcd_cannot_follow_is_told_and_not_done() {
+        let refusals = [
+            ("3.3.27", "bin-source: 3.3.27 is below the installed 3.4"),
+            ("3.6.1", "bin-source: 3.6.1 skips 3.5: name a release of 3.5 first"),
+        ];
+        for (version, why) in refusals {
+            let w = wants(OTHER, &[Release::new(version, OTHER)]);
+            let told = why_it_waits(&w, w.options.as_ref().unwrap()).unwrap();
+            assert!(told.starts_with(why), "{told}");
+            assert!(!matches!(next(&w), Next::Do(Step::SwitchRelease(_))));
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_beside_the_package() {
+        for mut w in [wants(OTHER, &[]), settled(0, &[member(0, false)]), super::super::worlds::first_hook(0)]
+        {
+            w.host.package = true;
+            let blocked = Status::blocked("Manual migration required: run the snap-upgrade action");
+            assert_eq!(next(&w), Next::Done(blocked));
+        }
+    }
+}
