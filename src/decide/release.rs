@@ -116,7 +116,7 @@ mod tests {
         let mut w = settled(0, &[0, 1, 2].map(|number| member(number, false)));
         let current = Release::new("3.4.23", SUM);
         w.host.snap = Reading::Known(None);
-        w.host.releases.ready = [&[current.clone()], ready].concat();
+        w.host.releases.ready = [std::slice::from_ref(&current), ready].concat();
         w.host.releases.current = Some(current);
         if let Some(Next::Do(Step::WriteReleaseUnit(text))) = unit_file(&w) {
             w.host.releases.unit = Some(text);
