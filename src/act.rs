@@ -5,6 +5,7 @@ mod membership;
 mod reinstall;
 mod release;
 mod snap;
+mod upgrade;
 
 pub use reinstall::reinstall;
 
@@ -59,6 +60,10 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         }
         Step::StartService => Ok(snap::start_service().await?),
         Step::RestartService => membership::rolling_restart(world).await,
+        Step::UpgradeSnap { channel, save_first } => {
+            upgrade::to_channel(channel, *save_first, world, tools).await
+        }
+        Step::ForgetRefusedUpgrade => Ok(upgrade::forget_refusal()?),
         Step::StopService => Ok(snap::stop_service().await?),
         Step::AddLearner { peer_url } => membership::add_learner(world, peer_url).await,
         Step::Promote(member) => membership::promote(world, *member).await,

@@ -12,6 +12,7 @@ mod service;
 pub mod serving;
 mod status;
 mod tls;
+mod upgrade;
 mod upkeep;
 
 #[cfg(test)]
@@ -101,6 +102,7 @@ pub fn next(world: &World) -> Next {
         .or_else(|| membership::next(world))
         .or_else(|| release::next(world))
         .or_else(|| service::next(world))
+        .or_else(|| upgrade::next(world))
         .or_else(|| upkeep::next(world))
         .unwrap_or_else(|| status::next(world))
 }

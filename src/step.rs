@@ -82,6 +82,15 @@ pub enum Step {
         /// Why, for the log.
         reason: Removal,
     },
+    /// Move the snap to the next minor version's channel under the running cluster.
+    UpgradeSnap {
+        /// Where to.
+        channel: Channel,
+        /// This is the first unit that moves: a snapshot is saved before.
+        save_first: bool,
+    },
+    /// Forget that a channel was tried in vain: it is no longer wanted.
+    ForgetRefusedUpgrade,
     /// Stop etcd's service, also at the next boot.
     StopService,
 }
@@ -117,6 +126,8 @@ impl Step {
             Step::Promote(_) => "promote",
             Step::MoveLeadership { .. } => "move-leadership",
             Step::RemoveMember { .. } => "remove-member",
+            Step::UpgradeSnap { .. } => "upgrade-snap",
+            Step::ForgetRefusedUpgrade => "forget-refused-upgrade",
             Step::StopService => "stop-service",
         }
     }
@@ -167,6 +178,8 @@ impl fmt::Display for Step {
             Step::RemoveMember { member, reason } => {
                 write!(f, "Removing member {member} from the cluster: {reason}")
             }
+            Step::UpgradeSnap { channel, .. } => write!(f, "Upgrading etcd to {channel}"),
+            Step::ForgetRefusedUpgrade => f.write_str("Forgetting the upgrade that was tried in vain"),
             Step::StopService => f.write_str("Stopping etcd"),
         }
     }

@@ -215,6 +215,8 @@ pub struct Host {
     pub data: Data,
     /// A restart is due since this was written: the reason.
     pub restart_due: Option<String>,
+    /// A channel that was tried and left again: its name on the first line, then why.
+    pub upgrade_refused: Option<String>,
 }
 
 /// Upstream releases of etcd on this machine.

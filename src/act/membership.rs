@@ -71,7 +71,7 @@ pub(super) async fn move_leadership(world: &World, to: MemberId) -> Result<(), T
     Ok(())
 }
 
-async fn own(world: &World) -> Result<Client, Trouble> {
+pub(super) async fn own(world: &World) -> Result<Client, Trouble> {
     let credentials = credentials(world)?;
     for endpoint in observe::own_endpoints(&world.host) {
         let client = Client::connect(&endpoint, &credentials)?;

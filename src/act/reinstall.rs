@@ -87,7 +87,7 @@ async fn put_in_place(
 }
 
 /// Back to the revision of before, with every byte that the new one has written.
-async fn go_back(old: &Installed, has_server: bool, world: &World) -> Result<()> {
+pub(super) async fn go_back(old: &Installed, has_server: bool, world: &World) -> Result<()> {
     let new = installed()?;
     if new.revision != old.revision {
         host::etcd_service().stop().await.context("cannot stop etcd's service")?;
@@ -103,7 +103,7 @@ async fn go_back(old: &Installed, has_server: bool, world: &World) -> Result<()>
     }
 }
 
-fn installed() -> Result<Installed> {
+pub(super) fn installed() -> Result<Installed> {
     let installed = Snap::new("etcd").installed().context("cannot tell what is installed")?;
     installed.context("the etcd snap is not installed")
 }

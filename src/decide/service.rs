@@ -2,14 +2,10 @@
 //!
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
-use std::cmp::Ordering;
-
 use super::{Next, status};
-use crate::etcd::{
-    Channel, ClientTls, ClusterState, Compaction, Member, Settings, Track, Version, cipher_suites,
-};
+use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
-use crate::options::{EnableV2, Options, WantedChannel};
+use crate::options::{EnableV2, Options};
 use crate::step::Step;
 use crate::world::{Door, Service, World};
 
@@ -139,39 +135,16 @@ pub(super) fn next(w: &World) -> Option<Next> {
 /// What the operator asks for and a running member cannot follow.
 pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     let options = w.options.as_ref().ok()?;
-    let why = super::release::why_it_waits(w, options)
-        .or_else(|| why_channel_waits(w, options))
-        .or_else(|| why_peer_port_waits(w, options));
-    why.or_else(|| why_storage_waits(w)).map(Status::blocked)
+    super::release::why_it_waits(w, options)
+        .map(Status::blocked)
+        .or_else(|| super::upgrade::why_it_waits(w, options))
+        .or_else(|| why_peer_port_waits(w, options).map(Status::blocked))
+        .or_else(|| why_storage_waits(w).map(Status::blocked))
 }
 
 fn why_storage_waits(w: &World) -> Option<String> {
     let storage = w.storage.first()?;
     Some(format!("storage {storage} cannot be used yet; the data stays where it is: detach the storage"))
-}
-
-/// etcd moves up one minor at a time and not down. A channel whose minor is not named says nothing of that.
-fn why_channel_waits(w: &World, options: &Options) -> Option<String> {
-    if w.host.releases.current.is_some() {
-        return None;
-    }
-    let WantedChannel::Named(channel) = &options.channel else { return None };
-    let Track::Minor(wanted) = channel.track else { return None };
-    let installed = w.installed_version()?.minor_version();
-    let next = Channel::stable(installed.next());
-    let stay = Channel::stable(installed);
-    match wanted.cmp(&installed) {
-        Ordering::Equal => None,
-        Ordering::Less => Some(format!(
-            "channel {channel} is below the installed {installed}, and etcd does not move down: set channel={stay}"
-        )),
-        Ordering::Greater if wanted > installed.next() => {
-            Some(format!("channel {channel} skips {}: set channel={next} first", installed.next()))
-        }
-        Ordering::Greater => {
-            Some(format!("channel {channel}: upgrading is not available yet: set channel={stay}"))
-        }
-    }
 }
 
 fn why_peer_port_waits(w: &World, options: &Options) -> Option<String> {

@@ -5,6 +5,7 @@ use super::worlds::*;
 use super::*;
 use crate::etcd::MemberId;
 use crate::event::Event;
+use crate::host::Installed;
 use crate::juju::{Databag, StatusKind};
 use crate::options::Options;
 use crate::relations::cluster::ClusterRecord;
@@ -278,12 +279,40 @@ fn a_channel_that_etcd_cannot_follow_is_answered_with_the_next_one() {
     assert_eq!(told("3.4/edge"), "active Healthy with 3 known peers");
     assert_eq!(told("latest/stable"), "active Healthy with 3 known peers");
     assert_eq!(told("3.6/stable"), "blocked channel 3.6/stable skips 3.5: set channel=3.5/stable first");
-    assert_eq!(
-        told("3.5"),
-        "blocked channel 3.5/stable: upgrading is not available yet: set channel=3.4/stable"
-    );
+    let from_file = "blocked channel 3.5/stable: etcd comes from the attached resource: attach another and run install, or set channel=3.4/stable";
+    assert_eq!(told("3.5"), from_file);
     let down = "blocked channel 3.3/stable is below the installed 3.4, and etcd does not move down: set channel=3.4/stable";
     assert_eq!(told("3.3/stable"), down);
+}
+
+/// Unit `number` of three that came from the store, told to move to 3.5.
+fn told_to_move(number: u32) -> World {
+    let mut w = settled(number, &three());
+    w.host.snap = Reading::Known(Some(Installed { revision: "230".into(), version: "3.4.23".into() }));
+    w.options.as_mut().unwrap().channel = crate::options::WantedChannel::Named("3.5/stable".parse().unwrap());
+    w
+}
+
+#[test]
+fn units_move_up_in_the_order_of_their_numbers_and_the_first_saves_a_snapshot() {
+    let step =
+        |save_first| Next::Do(Step::UpgradeSnap { channel: "3.5/stable".parse().unwrap(), save_first });
+    assert_eq!(next(&told_to_move(0)), step(true));
+    let mut w = told_to_move(1);
+    let told = "waiting channel 3.5/stable: waiting until etcd/0 has moved to 3.5";
+    assert_eq!(done(next(&w)).to_string(), told);
+    w.peers.units.get_mut(&"etcd/0".parse().unwrap()).unwrap().record.version = "3.5.16".parse().ok();
+    assert_eq!(next(&w), step(false));
+}
+
+#[test]
+fn a_channel_that_was_tried_in_vain_is_left_alone_until_another_is_named() {
+    let mut w = told_to_move(0);
+    w.host.upgrade_refused = Some("3.5/stable\nit did not serve\n".into());
+    let told = "blocked channel 3.5/stable: it did not serve: set channel=3.4/stable, then try again";
+    assert_eq!(done(next(&w)).to_string(), told);
+    w.options.as_mut().unwrap().channel = crate::options::WantedChannel::Named("3.4/stable".parse().unwrap());
+    assert_eq!(next(&w), Next::Do(Step::ForgetRefusedUpgrade));
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub(super) fn first_hook(number: u32) -> World {
             shell_profile: None,
             data: Data::Empty,
             restart_due: None,
+            upgrade_refused: None,
         },
         etcd: Etcd {
             door: Door::Closed,

@@ -20,6 +20,10 @@ pub const SHELL_PROFILE: &str = "/etc/profile.d/etcd.sh";
 /// Name of the mark beside etcd's configuration that its server still runs with the previous one.
 pub const RESTART_DUE: &str = "restart-due";
 
+/// Name of the mark beside etcd's configuration that a channel was tried and left again: the channel on the first line, then
+/// why.
+pub const UPGRADE_REFUSED: &str = "upgrade-refused";
+
 /// Where the unit file of [`etcd_service`] is when etcd comes from a release.
 pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";
 

@@ -26,6 +26,7 @@ pub(super) async fn look() -> Result<Host> {
         shell_profile: text(host::SHELL_PROFILE)?,
         data: data()?,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
+        upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
         releases,
         snap,
     })

@@ -24,6 +24,7 @@ mod reference;
 mod scaling;
 mod sim;
 mod sources;
+mod upgrading;
 
 use sim::Kind;
 

@@ -22,6 +22,8 @@ pub struct Kind {
 pub struct Model {
     home: tempfile::TempDir,
     kind: Kind,
+    /// The snap store.
+    snaps: PathBuf,
 }
 
 /// A path the Makefile hands to the tests; without it they cannot prove anything, so they fail.
@@ -39,13 +41,18 @@ fn test_charm(name: &str) -> String {
 
 impl Model {
     pub fn new(kind: Kind) -> Model {
+        Model::with_store(kind, given("JUJU_SIM_SNAPS"))
+    }
+
+    /// With a snap store of its own, laid out as juju-sim wants it.
+    pub fn with_store(kind: Kind, snaps: PathBuf) -> Model {
         let home = tempfile::Builder::new().prefix("juju-sim-").tempdir_in("/var/tmp").unwrap();
-        Model { home, kind }
+        Model { home, kind, snaps }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(given("JUJU_SIM"));
-        command.env("JUJU_SIM_HOME", self.home.path()).env("JUJU_SIM_SNAPS", given("JUJU_SIM_SNAPS"));
+        command.env("JUJU_SIM_HOME", self.home.path()).env("JUJU_SIM_SNAPS", &self.snaps);
         command.args(["--juju-version", self.kind.juju]).args(arguments).stdin(Stdio::null());
         command
     }
@@ -54,7 +61,7 @@ impl Model {
     pub fn host_shell(&self, line: &str) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", &format!("exec 2>&1\n{line}")]);
-        command.env("JUJU_SIM_HOME", self.home.path()).env("JUJU_SIM_SNAPS", given("JUJU_SIM_SNAPS"));
+        command.env("JUJU_SIM_HOME", self.home.path()).env("JUJU_SIM_SNAPS", &self.snaps);
         command
     }
 
@@ -123,11 +130,16 @@ impl Model {
     /// A cluster with its certificates, and nothing else.
     pub fn with_cluster(kind: Kind, units: u32) -> Model {
         let model = Model::new(kind);
-        model.deploy_easyrsa();
-        model.deploy_etcd(units);
-        model.run(&["integrate", "etcd", "easyrsa"]);
-        model.settle(units as usize);
+        model.make_cluster(units);
         model
+    }
+
+    /// Deploys a cluster with its certificates and waits for it.
+    pub fn make_cluster(&self, units: u32) {
+        self.deploy_easyrsa();
+        self.deploy_etcd(units);
+        self.run(&["integrate", "etcd", "easyrsa"]);
+        self.settle(units as usize);
     }
 
     /// Waits until `etcd` has `units` units, all healthy with as many members, and nothing is running or due.

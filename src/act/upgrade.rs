@@ -1,0 +1,109 @@
+//! The snap moved to the next minor version's channel under a running cluster. Invariant: a server that does not come up
+//! on the new version is put back wherever its data allows it, and the channel is not tried again by itself.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::{Trouble, membership, reinstall};
+use crate::backup::{self, Progress};
+use crate::clock;
+use crate::decide::COMMON;
+use crate::etcd::{Channel, Track, Version};
+use crate::host::{self, Installed, Snap, files};
+use crate::juju::{Status, Tools};
+use crate::world::World;
+
+/// Below [`COMMON`]: the snapshots that were taken before upgrades.
+const SNAPSHOTS: &str = "before-upgrade";
+/// How many of them are kept.
+const KEPT: usize = 3;
+
+/// With the others healthy, under the restart lock, raft leadership handed over: refreshes the snap and waits until its
+/// server serves again. `save_first`: a snapshot is taken before.
+pub(super) async fn to_channel(
+    channel: &Channel,
+    save_first: bool,
+    world: &World,
+    tools: &Tools,
+) -> Result<(), Trouble> {
+    membership::rolling(world, async || {
+        let status = Status::maintenance(format!("Upgrading etcd to {channel}"));
+        tools.status_set(&status).await.context("cannot set the status")?;
+        if save_first {
+            save_snapshot(world).await?;
+        }
+        refresh(channel, world).await
+    })
+    .await
+}
+
+async fn save_snapshot(world: &World) -> Result<(), Trouble> {
+    let directory = Path::new(COMMON).join(SNAPSHOTS);
+    files::make_dir(&directory, 0o700).context("cannot make the directory for snapshots")?;
+    let client = membership::own(world).await?;
+    let saved = backup::save(&client, &directory, clock::now_s(), &Progress::default()).await?;
+    tracing::info!(path = %saved.path.display(), "a snapshot was saved before the upgrade");
+    let mut all = files::list(&directory).context("cannot list the saved snapshots")?;
+    // Their names are their times.
+    all.sort();
+    for old in all.iter().rev().skip(KEPT) {
+        files::remove_if_exists(directory.join(old)).context("cannot remove an older snapshot")?;
+    }
+    Ok(())
+}
+
+async fn refresh(channel: &Channel, world: &World) -> Result<(), Trouble> {
+    let old = reinstall::installed()?;
+    let snap = Snap::new("etcd");
+    let refreshed = snap.refresh(&channel.to_string()).await;
+    let service = host::etcd_service();
+    service.reset_failed().await.context("cannot reset the service's failures")?;
+    service.enable().await.context("cannot enable etcd's service")?;
+    // Where nothing was stopped, or snapd has started it again, this does nothing.
+    service.start_no_block().await.context("cannot start etcd's service")?;
+    let serves = membership::serve_again(world).await;
+    if let Err(error) = refreshed {
+        let stays = serves.map(|()| format!("{error}; etcd {} runs on", old.version));
+        return Err(Trouble::Failed(stays.unwrap_or_else(|_| error.to_string())));
+    }
+    let Err(Trouble::NotYet(why) | Trouble::Failed(why)) = serves else {
+        let new = reinstall::installed()?;
+        if !holds(channel, &new) {
+            let why = format!("the store has etcd {} there; etcd {} was installed", new.version, old.version);
+            return Err(Trouble::Failed(why));
+        }
+        // snapd would refresh, and so restart, all members in one window.
+        if let Err(error) = snap.hold().await {
+            tracing::warn!(error = %error, "automatic refreshes of the etcd snap could not be held");
+        }
+        return Ok(());
+    };
+    // Before the way back, so that nobody who is killed on it tries the channel for ever.
+    refuse(channel, &why)?;
+    reinstall::go_back(&old, true, world).await.context("cannot go back after a failed upgrade")?;
+    Err(Trouble::Failed(why))
+}
+
+/// Whether a snap is what its channel promises: the store could have anything there.
+fn holds(channel: &Channel, snap: &Installed) -> bool {
+    let Ok(version) = snap.version.parse::<Version>() else { return false };
+    channel.track == Track::Minor(version.minor_version())
+}
+
+/// First line: the channel; then why.
+fn refuse(channel: &Channel, why: &str) -> Result<()> {
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = format!("{channel}\nthe new etcd did not serve and was taken back: {why}\n");
+    files::write_atomic(refusal(), text.as_bytes(), 0o600).context("cannot write the mark of the upgrade")?;
+    Ok(())
+}
+
+/// The operator has named another channel.
+pub(super) fn forget_refusal() -> Result<()> {
+    files::remove_if_exists(refusal()).context("cannot remove the mark of the upgrade")
+}
+
+fn refusal() -> String {
+    format!("{COMMON}/{}", host::UPGRADE_REFUSED)
+}

@@ -1,0 +1,81 @@
+//! Another `channel` for a running cluster.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::OLD;
+use crate::sim::{Model, Writer, given};
+
+/// What a client may notice of one member's restart.
+const GAP_MS: u64 = 2000;
+
+/// A store of one's own: 3.4 as it is, and a 3.5 whose server ends at once.
+fn store_with_a_broken_version(store: &Path) {
+    let script = "cp -r $1/etcd $2/ && cd $2/etcd && unsquashfs -q -n -d broken 3.5/stable.snap >/dev/null && \
+                  program=$(find broken -type f -name etcd | head -n 1) && \
+                  printf '#!/bin/sh\\necho fatal: broken on purpose >&2\\nexit 1\\n' > $program && chmod 755 $program && \
+                  rm 3.5/stable.snap && mksquashfs broken 3.5/stable.snap -quiet -no-progress >/dev/null && \
+                  rm -r broken && echo 9999 > 3.5/stable.revision";
+    let snaps = given("JUJU_SIM_SNAPS").display().to_string();
+    let arguments = ["-ec", script, "sh", &snaps, &store.display().to_string()];
+    let made = Command::new("sh").args(arguments).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// The store's maker has mended it.
+fn mend(store: &Path) {
+    for name in ["stable.snap", "stable.revision"] {
+        let good = given("JUJU_SIM_SNAPS").join("etcd/3.5").join(name);
+        std::fs::copy(good, store.join("etcd/3.5").join(name)).unwrap();
+    }
+}
+
+fn version(model: &Model, unit: &str) -> String {
+    let url = model.etcdctl(unit, "endpoint status --write-out=json");
+    let status: Value = serde_json::from_str(&url).unwrap();
+    status[0]["Status"]["version"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
+    let store = tempfile::Builder::new().prefix("store-").tempdir_in("/var/tmp").unwrap();
+    store_with_a_broken_version(store.path());
+    let model = Model::with_store(OLD, store.path().to_owned());
+    model.make_cluster(3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+
+    model.run(&["config", "etcd", "channel=3.5/stable"]);
+    model.wait(&["etcd/0", "--status", "blocked", "--idle"]);
+    model.wait(&["etcd", "--idle"]);
+    let units = model.status()["applications"]["etcd"]["units"].clone();
+    let told = |unit: &str| units[unit]["workload-status"]["message"].as_str().unwrap_or_default().to_owned();
+    let refused = "channel 3.5/stable: the new etcd did not serve and was taken back: etcd does not start";
+    assert!(told("etcd/0").starts_with(refused), "{units}");
+    for unit in ["etcd/1", "etcd/2"] {
+        assert_eq!(told(unit), "channel 3.5/stable: waiting until etcd/0 has moved to 3.5");
+        assert_eq!(model.shell(unit, "ls /var/snap/etcd/common/before-upgrade 2>/dev/null || true"), "");
+    }
+    let pid = || model.shell("etcd/0", "pidof etcd");
+    let before = pid();
+    model.run(&["lab", "update-status", "etcd"]);
+    model.wait(&["etcd", "--idle"]);
+    assert_eq!(pid(), before, "a channel that was tried in vain is not tried again by itself");
+
+    model.run(&["config", "etcd", "channel=3.4/stable"]);
+    model.settle(3);
+    assert_eq!(pid(), before);
+    mend(store.path());
+    model.run(&["config", "etcd", "channel=3.5/stable"]);
+    model.settle(3);
+    for unit in model.units("etcd") {
+        assert!(version(&model, &unit).starts_with("3.5."), "{unit}");
+    }
+    let saved = model.shell("etcd/0", "ls /var/snap/etcd/common/before-upgrade");
+    assert_eq!(saved.lines().count(), 2, "one before each try: {saved}");
+    writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}
