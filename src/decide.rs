@@ -47,6 +47,8 @@ pub enum Next {
 pub enum Waiting {
     /// This unit's server was started and does not answer yet: what it says instead.
     Start(String),
+    /// The same, and the others cannot prove a quorum either: what the operator sees if that lasts.
+    Quorum(Status),
     /// Another unit is joining; etcd takes one learner at a time.
     Turn(String),
     /// The cluster cannot be asked right now: why.
@@ -65,7 +67,7 @@ impl Waiting {
     pub fn patience_ms(&self) -> u64 {
         match self {
             Waiting::Start(_) | Waiting::Turn(_) => 60_000,
-            Waiting::Leave(_) => 30_000,
+            Waiting::Leave(_) | Waiting::Quorum(_) => 30_000,
             Waiting::Cluster(_) | Waiting::Departure(_) => 20_000,
             Waiting::Members(_) => 6_000,
         }
@@ -79,7 +81,7 @@ impl Waiting {
             Waiting::Cluster(cause) => Status::waiting(format!("Joining: {cause}")),
             Waiting::Leave(why) => Status::waiting(format!("Leaving: {why}")),
             Waiting::Departure(member) => Status::waiting(format!("{member} is leaving the cluster")),
-            Waiting::Members(status) => status.clone(),
+            Waiting::Quorum(status) | Waiting::Members(status) => status.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ mod etcd;
 mod host;
 mod juju;
 
-pub use etcd::{own_endpoints, status_of};
+pub use etcd::{own_endpoints, status_at, status_of};
 pub use juju::Facts;
 
 use anyhow::Result;

@@ -13,6 +13,7 @@ mod install;
 mod maintain;
 mod package_credentials;
 mod parameters;
+mod recover_quorum;
 mod redact;
 mod snap_upgrade;
 mod snapshot;
@@ -47,7 +48,7 @@ impl Report {
 const HOME: &str = "/home/ubuntu";
 
 /// Declared actions that this revision of the charm cannot do yet.
-const NOT_YET: [&str; 3] = ["restore", "recover-quorum", "cis-benchmark"];
+const NOT_YET: [&str; 2] = ["restore", "cis-benchmark"];
 
 /// Runs the action `name` and reports to Juju.
 ///
@@ -81,6 +82,7 @@ async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report>
         "maintain" => maintain::run(unit, &look().await?, tools).await,
         "install" => install::run(context, tools).await,
         "snap-upgrade" => snap_upgrade::run(context, &Parameters::read(tools).await?, tools).await,
+        "recover-quorum" => recover_quorum::run(context, &Parameters::read(tools).await?, tools).await,
         "debug" => debug::run(context, &look().await).await,
         _ if NOT_YET.contains(&name) => bail!("{name} is not available yet in this revision of the charm"),
         _ => bail!("there is no action {name}"),

@@ -5,7 +5,7 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
-use super::{Next, Waiting, quorum, service};
+use super::{Next, Waiting, quorum, service, status};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
@@ -29,7 +29,10 @@ fn member(w: &World) -> Option<Next> {
         Door::Open(status) if status.learner => Some(promote(w, status.member)),
         Door::Open(_) => retire_members_without_unit(w),
         Door::Closed | Door::Mute(_) if was_removed(w) => Some(make_way_for_a_new_member(w)),
-        Door::Mute(says) => Some(Next::Wait(Waiting::Start(says.clone()))),
+        Door::Mute(says) => Some(Next::Wait(match status::mute_without_quorum(w, says) {
+            Some(status) => Waiting::Quorum(status),
+            None => Waiting::Start(says.clone()),
+        })),
         Door::Closed => Some(service::start(w)),
     }
 }

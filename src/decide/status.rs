@@ -6,6 +6,9 @@ use crate::juju::Status;
 use crate::options::OptionError;
 use crate::world::{Health, Roster, World};
 
+/// What is left to do when machines do not come back.
+const IF_LOST: &str = "if machines are lost for good, run the action recover-quorum on the best survivor";
+
 /// How things stand when nothing is left to do. Unhealthy members are given a moment: they may be restarting. So are
 /// those of leaving units: the hook that tells of a departure is the last one, and may come before the member goes.
 pub(super) fn next(w: &World) -> Next {
@@ -46,9 +49,18 @@ fn without_quorum(w: &World) -> Option<Status> {
             let known = known_peers(voters(remembered).count());
             let sick = list_of_sick(w, remembered);
             let why = if sick.is_empty() { cause.clone() } else { sick };
-            Some(Status::blocked(format!("UnHealthy with {known}: no quorum; {why}")))
+            Some(Status::blocked(format!("UnHealthy with {known}: no quorum; {why}; {IF_LOST}")))
         }
     }
+}
+
+/// A server that was started without a quorum answers nothing at all; only the other units' databags tell that it is
+/// not alone.
+pub(super) fn mute_without_quorum(w: &World, says: &str) -> Option<Status> {
+    let Roster::Unconfirmed { .. } = w.etcd.roster else { return None };
+    let others = w.peers.units.values().filter(|peer| peer.record.member.is_some()).count();
+    let known = known_peers(others + 1);
+    Some(Status::blocked(format!("UnHealthy with {known}: no quorum; etcd waits for it: {says}; {IF_LOST}")))
 }
 
 fn sick_members(w: &World) -> Option<Status> {

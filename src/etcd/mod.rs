@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod against_etcd;
+mod alone;
 mod channel;
 pub mod cipher_suites;
 mod client;
@@ -19,6 +20,7 @@ mod snapshot;
 pub(crate) mod test_server;
 mod version;
 
+pub use alone::{replaced_by_start_alone, start_alone};
 pub use channel::{Channel, ChannelError, Risk, Track};
 pub use cipher_suites::{CipherSuiteError, check_cipher_suites};
 pub use client::{Client, Credentials};

@@ -1,6 +1,7 @@
 //! The port to this machine: files, snaps, systemd's services and the store of trusted authorities. It knows nothing
 //! of Juju and takes no decisions; what it cannot read is an error, never "not there".
 
+pub mod directory;
 pub mod files;
 pub mod package;
 mod releases;

@@ -84,9 +84,18 @@ async fn ask_status(
 
 /// What one member says of itself, if it answers.
 pub async fn status_of(member: &Member, host: &Host) -> Option<MemberStatus> {
-    let credentials = etcd::Credentials::from(host.credentials.as_ref()?);
-    let (status, _) = ask_status(member.client_urls.first()?, &credentials).await.ok()?;
-    Some(status)
+    status_at(member.client_urls.first()?, host).await.ok()
+}
+
+/// What the server behind a client URL says of itself.
+///
+/// # Errors
+/// Why it says nothing.
+pub async fn status_at(url: &str, host: &Host) -> Result<MemberStatus, String> {
+    let Some(credentials) = host.credentials.as_ref().map(etcd::Credentials::from) else {
+        return Err("this unit has no certificates yet".to_owned());
+    };
+    ask_status(url, &credentials).await.map(|(status, _)| status)
 }
 
 /// The members, by a server that proves within this question that a quorum stands behind it.

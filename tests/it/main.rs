@@ -20,6 +20,7 @@ mod losing;
 mod maintenance;
 mod migrating;
 mod pages;
+mod quorum;
 mod reference;
 mod scaling;
 mod sim;

@@ -1,0 +1,94 @@
+//! A majority of the machines is lost for good; one survivor becomes the cluster again.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::on_both_etcds;
+use crate::sim::{Kind, Model, wait_until};
+
+on_both_etcds!(a_lost_quorum_is_rebuilt_from_a_survivor);
+
+const CONFIRMED: [&str; 2] = ["recover-quorum", "confirm=true"];
+const KEYS: usize = 60;
+
+fn refused(model: &Model, unit: &str, words: &[&str]) -> (Value, String) {
+    let (results, failure) = model.action(unit, words);
+    let failure = failure.unwrap_or_else(|| panic!("{words:?} succeeded: {results}"));
+    (results, failure)
+}
+
+fn write_keys(model: &Model) {
+    let put = format!("for n in $(seq {KEYS}); do etcdctl put key$n value$n >/dev/null || exit 1; done");
+    model.shell("etcd/0", &format!(". /etc/profile.d/etcd.sh; {put}"));
+}
+
+fn all_keys_are_there(model: &Model, unit: &str) {
+    let found = model.etcdctl(unit, "get key --prefix");
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!(lines.len(), 2 * KEYS, "{found}");
+    assert!(lines.chunks(2).all(|pair| pair[0].replace("key", "value") == pair[1]), "{found}");
+}
+
+fn nothing_forces_a_new_cluster(model: &Model, unit: &str) {
+    let config = model.shell(unit, "cat /var/snap/etcd/common/etcd.conf.yml");
+    assert!(!config.contains("force-new-cluster"), "{config}");
+}
+
+fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
+    let model = Model::with_cluster(kind, 3);
+    model.deploy_consumer("consumer");
+    write_keys(&model);
+    let (_, failure) = refused(&model, "etcd/0", &CONFIRMED);
+    assert!(failure.starts_with("a quorum of the 3 members answers"), "{failure}");
+
+    model.run(&["lab", "kill-machine", "etcd/1"]);
+    model.run(&["lab", "kill-machine", "etcd/2"]);
+    model.run(&["lab", "update-status", "etcd/0"]);
+    let told = &model.status()["applications"]["etcd"]["units"]["etcd/0"]["workload-status"];
+    let told = told["message"].as_str().unwrap().to_owned();
+    assert!(told.starts_with("UnHealthy with 3 known peers: no quorum; "), "{told}");
+    assert!(told.contains(") unreachable"), "{told}");
+    assert!(told.ends_with("run the action recover-quorum on the best survivor"), "{told}");
+
+    let (results, failure) = refused(&model, "etcd/0", &["recover-quorum"]);
+    assert!(failure.ends_with("run it on etcd/0 again with confirm=true"), "{failure}");
+    assert!(results["members"]["etcd0"]["raft-index"].as_str().unwrap().parse::<u64>().is_ok(), "{results}");
+    assert!(
+        results["members"]["etcd2"]["raft-index"].as_str().unwrap().starts_with("no answer"),
+        "{results}"
+    );
+
+    killed_while_etcd_runs_alone(&model);
+    let (results, failure) = model.action("etcd/0", &CONFIRMED);
+    assert_eq!(failure, None, "{results}");
+    nothing_forces_a_new_cluster(&model, "etcd/0");
+    let kept = model.shell("etcd/0", "ls -d /var/snap/etcd/current/member.before-recovery-*/wal");
+    assert!(!kept.is_empty());
+    all_keys_are_there(&model, "etcd/0");
+
+    model.run(&["remove-unit", "etcd/1", "--force", "--no-prompt"]);
+    model.run(&["add-unit", "etcd", "-n", "2"]);
+    // One of the old majority comes back with its old data.
+    model.run(&["lab", "start-machine", "etcd/2"]);
+    model.settle(4);
+    for unit in ["etcd/2", "etcd/3", "etcd/4"] {
+        all_keys_are_there(&model, unit);
+    }
+    let aside = model.shell("etcd/2", "ls -d /var/snap/etcd/current/member.*");
+    assert!(!aside.is_empty(), "its old data was kept");
+    model.assert_no_hook_failed();
+}
+
+/// The worst moment: the configuration still says that everybody else is thrown out.
+fn killed_while_etcd_runs_alone(model: &Model) {
+    let mut action = model.start(&["run", "etcd/0", "recover-quorum", "confirm=true"]);
+    let config = "/var/snap/etcd/common/etcd.conf.yml";
+    wait_until("etcd to be started alone", Duration::from_secs(60), || {
+        model.shell("etcd/0", &format!("grep -c ^force-new-cluster {config} || true")).trim() == "1"
+    });
+    model.run(&["lab", "kill-running", "etcd/0"]);
+    assert!(!action.wait().unwrap().success(), "it was killed");
+    let listens = model.shell("etcd/0", &format!("grep ^listen- {config}"));
+    assert_eq!(listens.matches("https://127.0.0.1:").count(), 2, "nobody else gets in: {listens}");
+}
