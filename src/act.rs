@@ -12,6 +12,7 @@ pub use reinstall::reinstall;
 use anyhow::Result;
 
 use crate::juju::Tools;
+use crate::restoring::{Journal, swap};
 use crate::step::Step;
 use crate::world::World;
 
@@ -68,6 +69,9 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::AddLearner { peer_url } => membership::add_learner(world, peer_url).await,
         Step::Promote(member) => membership::promote(world, *member).await,
         Step::MoveLeadership { to } => membership::move_leadership(world, *to).await,
+        Step::UndoRestore(journal) => Ok(swap::go_back(journal).await?),
+        Step::AcceptRestore(journal) => Ok(journal.accept()?),
+        Step::EndRestore => Ok(Journal::remove()?),
         Step::RemoveMember { member, .. } => membership::remove(world, *member).await,
     }
 }

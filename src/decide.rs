@@ -8,6 +8,7 @@ mod leaving;
 mod membership;
 mod quorum;
 mod release;
+mod restoring;
 mod service;
 pub mod serving;
 mod status;
@@ -98,6 +99,7 @@ pub fn next(world: &World) -> Next {
         return leaving::next(world);
     }
     install::next(world)
+        .or_else(|| restoring::next(world))
         .or_else(|| tls::next(world))
         .or_else(|| release::mend(world))
         .or_else(|| upkeep::trust(world))

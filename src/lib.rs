@@ -19,6 +19,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod relations;
 pub mod release;
+pub mod restoring;
 pub mod step;
 pub mod tls;
 pub mod world;

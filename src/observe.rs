@@ -37,7 +37,7 @@ pub struct Local {
 /// When this machine's own files or service cannot be read at all.
 pub async fn local() -> Result<Local> {
     let host = host::look().await?;
-    let doors = etcd::Doors { own: own_endpoints(&host), others: Vec::new() };
+    let doors = etcd::Doors { own: own_endpoints(&host), others: Vec::new(), cluster: None };
     Ok(Local { etcd: etcd::look(&host, &doors).await, host })
 }
 
@@ -51,7 +51,10 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     if is_missing && !facts.event.is_leaving() {
         host.source = juju::source(facts, tools).await;
     }
-    let doors = etcd::Doors { own: own_endpoints(&host), others: facts.member_endpoints() };
+    // While a restore is under way this unit's own server knows better than the databag which cluster counts.
+    let cluster = facts.peers.cluster.cluster.filter(|_| host.restore.is_none());
+    let others = facts.member_endpoints(cluster);
+    let doors = etcd::Doors { own: own_endpoints(&host), others, cluster };
     let etcd = etcd::look(&host, &doors).await;
     Ok(World {
         event: facts.event.clone(),

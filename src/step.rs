@@ -8,6 +8,7 @@ use crate::etcd::{Channel, MemberId, Settings, Version};
 use crate::host::Release;
 use crate::juju::Proxies;
 use crate::options::WantedRelease;
+use crate::restoring::Journal;
 use crate::world::{Credentials, Moved};
 
 /// Where etcd's snap comes from.
@@ -93,6 +94,12 @@ pub enum Step {
     ForgetRefusedUpgrade,
     /// Stop etcd's service, also at the next boot.
     StopService,
+    /// Put back the data of before a restore that did not come to its end.
+    UndoRestore(Journal),
+    /// The restored data serves: from now on it counts.
+    AcceptRestore(Journal),
+    /// All is told: the restore is over.
+    EndRestore,
 }
 
 /// Why a member is taken out.
@@ -129,6 +136,9 @@ impl Step {
             Step::UpgradeSnap { .. } => "upgrade-snap",
             Step::ForgetRefusedUpgrade => "forget-refused-upgrade",
             Step::StopService => "stop-service",
+            Step::UndoRestore(_) => "undo-restore",
+            Step::AcceptRestore(_) => "accept-restore",
+            Step::EndRestore => "end-restore",
         }
     }
 }
@@ -181,6 +191,9 @@ impl fmt::Display for Step {
             Step::UpgradeSnap { channel, .. } => write!(f, "Upgrading etcd to {channel}"),
             Step::ForgetRefusedUpgrade => f.write_str("Forgetting the upgrade that was tried in vain"),
             Step::StopService => f.write_str("Stopping etcd"),
+            Step::UndoRestore(_) => f.write_str("Putting the data of before the unfinished restore back"),
+            Step::AcceptRestore(_) => f.write_str("Going on with the restored data, which serves"),
+            Step::EndRestore => f.write_str("Finishing the restore: the other units know of it"),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::juju::{Databag, JujuVersion, Proxies, RelationId, UnitName};
 use crate::options::{OptionError, Options};
 use crate::relations::certificates::Request;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::restoring::Journal;
 use crate::step::Source;
 
 /// Something observed, or why it could not be.
@@ -213,6 +214,8 @@ pub struct Host {
     pub shell_profile: Option<String>,
     /// The data directory.
     pub data: Data,
+    /// An exchange of the data that has not come to its end.
+    pub restore: Option<Journal>,
     /// A restart is due since this was written: the reason.
     pub restart_due: Option<String>,
     /// A channel that was tried and left again: its name on the first line, then why.
@@ -259,12 +262,15 @@ pub enum Data {
 pub enum Moved {
     /// The cluster has removed this member for good.
     MemberRemoved,
+    /// The application's cluster was replaced by a restored one.
+    ClusterRestored,
 }
 
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Moved::MemberRemoved => f.write_str("this member was removed from the cluster"),
+            Moved::ClusterRestored => f.write_str("the cluster was restored from a snapshot"),
         }
     }
 }

@@ -15,6 +15,7 @@ mod package_credentials;
 mod parameters;
 mod recover_quorum;
 mod redact;
+mod restore;
 mod snap_upgrade;
 mod snapshot;
 
@@ -47,9 +48,6 @@ impl Report {
 /// Where files for an operator go: `juju scp` arrives there.
 const HOME: &str = "/home/ubuntu";
 
-/// Declared actions that this revision of the charm cannot do yet.
-const NOT_YET: [&str; 2] = ["restore", "cis-benchmark"];
-
 /// Runs the action `name` and reports to Juju.
 ///
 /// # Errors
@@ -75,6 +73,7 @@ async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report>
             package_credentials::run(unit, &look().await?)
         }
         "snapshot" => snapshot::run(unit, &look().await?, &Parameters::read(tools).await?, tools).await,
+        "restore" => restore::run(context, &Parameters::read(tools).await?, tools).await,
         "alarm-list" => alarms::list(&look().await?).await,
         "alarm-disarm" => alarms::disarm(&look().await?).await,
         "compact" => compact::run(unit, &look().await?, &Parameters::read(tools).await?).await,
@@ -84,7 +83,6 @@ async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report>
         "snap-upgrade" => snap_upgrade::run(context, &Parameters::read(tools).await?, tools).await,
         "recover-quorum" => recover_quorum::run(context, &Parameters::read(tools).await?, tools).await,
         "debug" => debug::run(context, &look().await).await,
-        _ if NOT_YET.contains(&name) => bail!("{name} is not available yet in this revision of the charm"),
         _ => bail!("there is no action {name}"),
     }
 }

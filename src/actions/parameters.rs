@@ -35,8 +35,16 @@ impl Parameters {
     /// # Errors
     /// It is something else.
     pub fn flag(&self, name: &str) -> Result<bool> {
+        self.flag_or(name, false)
+    }
+
+    /// A switch with another default.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn flag_or(&self, name: &str, default: bool) -> Result<bool> {
         match self.0.get(name) {
-            None | Some(Value::Null) => Ok(false),
+            None | Some(Value::Null) => Ok(default),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(other) => bail!("{name}: {other} is neither true nor false"),
         }

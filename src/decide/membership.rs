@@ -5,7 +5,7 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
-use super::{Next, Waiting, quorum, service, status};
+use super::{Next, Waiting, quorum, restoring, service, status};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
@@ -27,7 +27,9 @@ pub(super) fn next(w: &World) -> Option<Next> {
 fn member(w: &World) -> Option<Next> {
     match &w.etcd.door {
         Door::Open(status) if status.learner => Some(promote(w, status.member)),
-        Door::Open(_) => retire_members_without_unit(w),
+        Door::Open(status) => {
+            restoring::leave_old_cluster(w, status.cluster).or_else(|| retire_members_without_unit(w))
+        }
         Door::Closed | Door::Mute(_) if was_removed(w) => Some(make_way_for_a_new_member(w)),
         Door::Mute(says) => Some(Next::Wait(match status::mute_without_quorum(w, says) {
             Some(status) => Waiting::Quorum(status),
@@ -56,6 +58,9 @@ fn own_entry<'a>(w: &World, members: &'a [Member]) -> Option<&'a Member> {
 
 fn make_way_for_a_new_member(w: &World) -> Next {
     match w.host.service {
+        Service::Missing | Service::Stopped if restoring::is_of_old_cluster(w) => {
+            Next::Do(Step::MoveDataAside(Moved::ClusterRestored))
+        }
         Service::Missing | Service::Stopped => Next::Do(Step::MoveDataAside(Moved::MemberRemoved)),
         Service::Running | Service::Failing(_) => Next::Do(Step::StopService),
     }

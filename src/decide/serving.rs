@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::service;
+use super::{restoring, service};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
@@ -80,7 +80,15 @@ fn application_record(w: &World, token: &str) -> Option<(RelationId, Changes)> {
         return None;
     }
     let record = match started_cluster(w) {
-        Some(cluster) => ClusterRecord { cluster: Some(cluster), ..w.peers.cluster.clone() },
+        Some(cluster) => ClusterRecord {
+            cluster: Some(cluster),
+            token: w.host.restore.as_ref().map(|journal| journal.token.clone()).or(w
+                .peers
+                .cluster
+                .token
+                .clone()),
+            ..w.peers.cluster.clone()
+        },
         None if w.was_started() => return None,
         None if may_name_a_unit(w) => ClusterRecord {
             token: Some(token.to_owned()),
@@ -93,7 +101,11 @@ fn application_record(w: &World, token: &str) -> Option<(RelationId, Changes)> {
     (!changes.is_empty()).then_some((relation, changes))
 }
 
+/// Once written it stays, whoever leads, until a restore replaces the cluster.
 fn started_cluster(w: &World) -> Option<crate::etcd::ClusterId> {
+    if let Some(cluster) = restoring::cluster(w) {
+        return Some(cluster);
+    }
     let own = w.own_status().filter(|status| !status.learner).map(|status| status.cluster);
     own.or_else(|| w.peers.units.values().find_map(|peer| peer.record.cluster))
 }

@@ -73,6 +73,8 @@ fn a_cluster_that_was_started_is_never_started_again() {
         cluster: Some(CLUSTER),
         inherited: false,
     };
+    w.peers.application =
+        w.peers.cluster.write().into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     assert_eq!(done(next(&w)).message, "Joining: no member has published its address yet");
     assert_eq!(publication(&w, "x").application, None);
 }

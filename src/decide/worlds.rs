@@ -55,6 +55,7 @@ pub(super) fn first_hook(number: u32) -> World {
             trusted: None,
             shell_profile: None,
             data: Data::Empty,
+            restore: None,
             restart_due: None,
             upgrade_refused: None,
         },

@@ -281,7 +281,10 @@ async fn who_cannot_be_asked_is_told_apart() {
         for credentials in [trusts_another, comes_from_another] {
             let client = Client::connect(&server.client_url, &credentials).unwrap();
             let error = client.confirm_quorum().await.unwrap_err();
-            assert!(matches!(error, Error::TlsRefused { .. }), "{error:?}");
+            // A server that refuses a certificate may hang up before its reason has arrived.
+            let hung_up = matches!(&error, Error::Unreachable { cause, .. }
+                if cause.contains("broken pipe") || cause.contains("reset"));
+            assert!(matches!(error, Error::TlsRefused { .. }) || hung_up, "{error:?}");
         }
     }
 }

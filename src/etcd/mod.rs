@@ -32,7 +32,7 @@ pub use lock::Lock;
 pub use maintenance::KvHash;
 pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
 pub use reach::reach;
-pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot};
+pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};
 pub use version::{Minor, Version, VersionError};
 
 /// The result of asking etcd.

@@ -50,6 +50,20 @@ pub fn remove_if_exists(path: impl AsRef<Path>) -> Result<()> {
     }
 }
 
+/// Makes the names of everything in it durable, and its own.
+///
+/// # Errors
+/// A directory cannot be read, or written to its disk.
+pub fn sync(directory: impl AsRef<Path>) -> Result<()> {
+    for entry in fs::read_dir(&directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync(entry.path())?;
+        }
+    }
+    File::open(directory)?.sync_all()
+}
+
 /// Two directories take each other's name in one moment.
 ///
 /// # Errors

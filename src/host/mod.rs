@@ -28,6 +28,12 @@ pub const UPGRADE_REFUSED: &str = "upgrade-refused";
 /// Where the unit file of [`etcd_service`] is when etcd comes from a release.
 pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";
 
+/// The directory of the installed etcd's own programs: of the release if one is installed, else of the snap.
+pub fn etcd_programs() -> std::path::PathBuf {
+    let release = Releases::system().current_path();
+    if release.is_symlink() { release } else { "/snap/etcd/current/bin".into() }
+}
+
 /// etcd's service: of the release if one is installed, else the one that snapd makes for etcd's snap.
 pub fn etcd_service() -> Service {
     // A link that cannot be followed is there all the same.

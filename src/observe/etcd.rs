@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::etcd::{self, Alarm, Client, Member, MemberId, MemberStatus};
+use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus};
 use crate::world::{Data, Door, Etcd, Health, Host, Roster, Service};
 
 /// A healthy server answers in milliseconds, also on a busy machine.
@@ -18,6 +18,8 @@ pub(super) struct Doors {
     pub own: Vec<String>,
     /// Client URLs of other units.
     pub others: Vec<String>,
+    /// The cluster that counts, where the application has agreed on one: a restore replaces it.
+    pub cluster: Option<ClusterId>,
 }
 
 /// Loopback addresses of this unit's server: as its file says and, while a restart is due, as it was started.
@@ -105,7 +107,8 @@ async fn roster(
     doors: &Doors,
     credentials: &etcd::Credentials,
 ) -> (Roster, Option<Client>) {
-    let voter = matches!(door, Door::Open(status) if !status.learner);
+    let counts = |own: &MemberStatus| doors.cluster.is_none_or(|cluster| cluster == own.cluster);
+    let voter = matches!(door, Door::Open(status) if !status.learner && counts(status));
     let mut cause = String::new();
     if let (true, Some(client)) = (voter, &own) {
         match confirmed_members(client).await {
@@ -113,7 +116,8 @@ async fn roster(
             Err(error) => cause = format!("own server: {error}"),
         }
     }
-    if doors.others.is_empty() && own.is_none() {
+    let own_counts = matches!(door, Door::Open(status) if counts(status));
+    if doors.others.is_empty() && !own_counts {
         return (Roster::NobodyToAsk, None);
     }
     if !doors.others.is_empty() {

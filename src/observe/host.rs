@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::decide::{COMMON, DATA};
 use crate::host::{self, Active, Installed, Load, files};
+use crate::restoring::Journal;
 use crate::world::{Credentials, Data, Host, Reading, Releases, Service};
 
 /// Where to install from is not this machine's knowledge and stays open.
@@ -27,6 +28,7 @@ pub(super) async fn look() -> Result<Host> {
         data: data()?,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
         upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
+        restore: Journal::read()?,
         releases,
         snap,
     })

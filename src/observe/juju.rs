@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 
-use crate::etcd::Channel;
+use crate::etcd::{Channel, ClusterId};
 use crate::event::Event;
 use crate::host::files;
 use crate::juju::{
@@ -56,15 +56,20 @@ impl Facts {
         })
     }
 
-    /// Client URLs of other units that say they are members.
-    pub fn member_endpoints(&self) -> Vec<String> {
+    /// Client URLs of other units that say they are members, of `cluster` if it is given.
+    pub fn member_endpoints(&self, cluster: Option<ClusterId>) -> Vec<String> {
         let port = self.options.as_ref().map_or(2379, |options| options.port);
         let endpoint = |peer: &Peer| {
             // Units of the earlier charm publish a bare address only.
             let bare = peer.record.address.as_ref().map(|address| format!("https://{address}:{port}"));
             peer.record.client_url.clone().or(bare)
         };
-        self.peers.units.values().filter_map(endpoint).collect()
+        let counts = |peer: &&Peer| match (peer.record.cluster, cluster) {
+            (Some(theirs), Some(wanted)) => theirs == wanted,
+            // Units of the earlier charm do not say.
+            _ => true,
+        };
+        self.peers.units.values().filter(counts).filter_map(endpoint).collect()
     }
 }
 

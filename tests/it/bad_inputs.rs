@@ -8,6 +8,7 @@ use etcd_charm::yaml;
 use serde_json::Value;
 
 use crate::PRESENT;
+use crate::bad_archives::{self, ARCHIVES};
 use crate::reference;
 use crate::sim::{Model, given};
 
@@ -207,6 +208,7 @@ fn every_answer_is_the_one_in_the_table() {
     actions(&model);
     authority(&model);
     a_unit_of_the_cluster(&model);
+    bad_archives::are_refused(&model);
     assert_eq!(pid(), before, "etcd was restarted");
     resources(&model);
     model.assert_no_hook_failed();
@@ -355,6 +357,10 @@ fn answers_are_those_of_the_table() {
              \n## Resources\n\n| attached as `etcd` | what happens |\n| --- | --- |\n\
              | a file that is no snap | `blocked  Cannot install etcd: …`, with snapd's words; attach another |\n\
              | an empty file | counts as not attached: the channel is used |\n";
+    let archives: Vec<(String, String)> =
+        ARCHIVES.iter().map(|(words, _, answer)| ((*words).to_owned(), (*answer).to_owned())).collect();
+    let (input, head) = ("attached as `snapshot`", "the action `restore` fails with");
+    table(&mut page, "Snapshots", input, head, &archives);
     reference::check("bad-input.md", &page);
 }
 

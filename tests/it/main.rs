@@ -11,6 +11,7 @@
 )]
 
 mod actions;
+mod bad_archives;
 mod bad_inputs;
 mod certificates;
 mod crashes;
@@ -22,6 +23,7 @@ mod migrating;
 mod pages;
 mod quorum;
 mod reference;
+mod restoring;
 mod scaling;
 mod sim;
 mod sources;

@@ -89,7 +89,8 @@ fn lines_match(expected: &[String], actual: &[String]) -> bool {
     }
 }
 
-fn line_matches(expected: &str, actual: &str) -> bool {
+/// Whether `actual` is `expected`, where `…` stands for anything.
+pub fn line_matches(expected: &str, actual: &str) -> bool {
     let Some((before, after)) = expected.split_once('…') else { return expected == actual };
     let Some(rest) = actual.strip_prefix(before) else { return false };
     let starts = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);

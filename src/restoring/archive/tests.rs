@@ -1,0 +1,154 @@
+//! Archives as they come, good and bad, and what is made of each.
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+
+/// Shaped like a bbolt file of one page.
+fn database() -> Vec<u8> {
+    let mut bytes = vec![7; 4096];
+    bytes[16..20].copy_from_slice(&0xED0C_DAED_u32.to_le_bytes());
+    bytes
+}
+
+fn snapshot() -> Vec<u8> {
+    let mut bytes = database();
+    bytes.extend_from_slice(&Sha256::digest(&bytes));
+    bytes
+}
+
+/// An entry as it comes, whatever its name.
+fn entry(tar: &mut tar::Builder<GzEncoder<Vec<u8>>>, kind: EntryType, name: &str, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append(&header, content).unwrap();
+}
+
+fn archive(entries: &[(EntryType, &str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (kind, name, content) in entries {
+        entry(&mut tar, *kind, name, content);
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    archive(&[(EntryType::Regular, name, content)])
+}
+
+fn restored(bytes: &[u8], may_lack_digest: bool) -> Result<Database, String> {
+    let home = tempfile::tempdir().unwrap();
+    let (source, target) = (home.path().join("resource"), home.path().join("db"));
+    std::fs::write(&source, bytes).unwrap();
+    extract(&source, &target, 1 << 20, may_lack_digest).map_err(|refusal| refusal.to_string())
+}
+
+#[test]
+fn snapshots_of_this_charm_of_the_earlier_one_and_bare_ones_are_taken() {
+    let proved = Database { bytes: 4096 + 32, is_proved: true };
+    for bytes in
+        [file("./db", &snapshot()), file("db", &snapshot()), file("backup/my.db", &snapshot()), snapshot()]
+    {
+        assert_eq!(restored(&bytes, false).as_ref(), Ok(&proved));
+    }
+    let with_folder =
+        archive(&[(EntryType::Directory, "./", b""), (EntryType::Regular, "./db", &snapshot())]);
+    assert_eq!(restored(&with_folder, false), Ok(proved));
+}
+
+#[test]
+fn a_copied_file_needs_the_operators_word() {
+    let unproved = Ok(Database { bytes: 4096, is_proved: false });
+    assert_eq!(restored(&database(), true), unproved);
+    assert_eq!(restored(&file("./db", &database()), true), unproved);
+    assert!(restored(&database(), false).unwrap_err().contains("skip-hash-check=true"));
+}
+
+#[test]
+fn what_cannot_be_restored_is_refused_with_what_to_do() {
+    let mut flipped = snapshot();
+    flipped[3000] ^= 1;
+    let whole = file("./db", &snapshot());
+    let link = archive(&[(EntryType::Symlink, "./db", b"")]);
+    let two =
+        archive(&[(EntryType::Regular, "a.db", &snapshot()), (EntryType::Regular, "b.db", &snapshot())]);
+    let v2 = archive(&[
+        (EntryType::Regular, "./member/wal/0.wal", b"x"),
+        (EntryType::Regular, "./member/snap/db", b"x"),
+    ]);
+    let device = archive(&[(EntryType::Char, "./db", b"")]);
+    let escaping = file("../db", &snapshot());
+    let absolute = file("/etc/db", &snapshot());
+    let other = file("notes.txt", b"hello");
+    let junk = file("./db", &[1; 4128]);
+    let bomb = file("./db", &vec![0; 2 << 20]);
+    let cut_short = file("./db", &snapshot()[..4096]);
+    let cases: [(&[u8], &str); 14] = [
+        (
+            b"",
+            "the snapshot resource is neither a .tar.gz archive nor an etcd database; attach the archive that the snapshot action made",
+        ),
+        (
+            b"hello",
+            "the snapshot resource is neither a .tar.gz archive nor an etcd database; attach the archive that the snapshot action made",
+        ),
+        (&whole[..whole.len() / 2], "the archive is damaged: "),
+        (
+            &other,
+            "the archive holds no database; accepted: an archive of the snapshot action, or a bare snapshot file",
+        ),
+        (&link, "the archive holds a link (./db), which no snapshot does; it is not restored"),
+        (&device, "the archive holds a special file (./db), which no snapshot does; it is not restored"),
+        (
+            &escaping,
+            "the archive holds a path out of its folder (../db), which no snapshot does; it is not restored",
+        ),
+        (
+            &absolute,
+            "the archive holds a path out of its folder (/etc/db), which no snapshot does; it is not restored",
+        ),
+        (&two, "the archive holds more than one database; attach one with a single snapshot"),
+        (
+            &v2,
+            "the archive holds a backup of v2 keys, which can only be restored by hand: see etcdctl backup in etcd's documentation",
+        ),
+        (
+            &bomb,
+            "the database in the archive is larger than the 1 MiB that this unit has room for; free disk space and run restore again",
+        ),
+        (&junk, "the archive holds a file that is not an etcd database"),
+        (
+            &cut_short,
+            "the database has no digest at its end: it was cut off, or copied from a member's disk instead of taken by snapshot; if you are sure that it is whole, run restore with skip-hash-check=true",
+        ),
+        (
+            &flipped,
+            "the database does not match its own digest: it was damaged after it was taken; use another snapshot",
+        ),
+    ];
+    for (bytes, message) in cases {
+        let refused = restored(bytes, false).unwrap_err();
+        assert!(refused.starts_with(message), "{refused}\ninstead of {message}");
+    }
+}
+
+#[test]
+fn a_damaged_end_is_found_behind_a_whole_database() {
+    let mut bytes = file("./db", &snapshot());
+    let last = bytes.len() - 8;
+    bytes[last] ^= 1;
+    assert!(restored(&bytes, false).unwrap_err().starts_with("the archive is damaged: "));
+}
+
+#[test]
+fn a_folder_is_no_snapshot() {
+    let home = tempfile::tempdir().unwrap();
+    let refused = extract(home.path(), &home.path().join("db"), 1 << 20, false).unwrap_err();
+    assert!(matches!(refused, Refusal::NotAFile), "{refused}");
+}

@@ -1,0 +1,77 @@
+//! The exchange itself: two renames with the server stopped, and the way back.
+//!
+//! Every function may be repeated from any state that a killed run has left.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::decide::DATA;
+use crate::host::{self, files};
+use crate::restoring::Journal;
+
+/// Where a restore works, on the file system of the data so that a rename is enough. Nothing of it outlives a run.
+pub fn workshop() -> PathBuf {
+    Path::new(DATA).join("restore.new")
+}
+
+fn member() -> PathBuf {
+    Path::new(DATA).join("member")
+}
+
+/// Puts the restored data into the member's place; the server must be stopped.
+///
+/// # Errors
+/// A rename failed; [`go_back`] brings the old data back.
+pub fn exchange(kept: &str, restored: &Path) -> Result<()> {
+    let (member, aside) = (member(), Path::new(DATA).join(kept));
+    files::publish(&member, &aside)
+        .with_context(|| format!("cannot keep the data as {}", aside.display()))?;
+    files::publish(restored, &member).with_context(|| format!("cannot move data to {}", member.display()))
+}
+
+/// Back to the data of before, and the server runs on it again.
+///
+/// # Errors
+/// systemd refuses, or a rename failed; running it again goes on.
+pub async fn go_back(journal: &Journal) -> Result<()> {
+    stop().await?;
+    if let Some(restored) = undo(&journal.kept)? {
+        tracing::info!(kept = %restored.display(), "the restored data was kept");
+    }
+    Journal::remove()?;
+    start().await
+}
+
+/// Puts the data of before back into the member's place. Yields where the restored data is kept when it had been in
+/// place: somebody may have written to it.
+fn undo(kept: &str) -> Result<Option<PathBuf>> {
+    let (member, aside) = (member(), Path::new(DATA).join(kept));
+    if !aside.try_exists().with_context(|| format!("cannot look at {}", aside.display()))? {
+        return Ok(None);
+    }
+    let mut restored = None;
+    if member.try_exists().with_context(|| format!("cannot look at {}", member.display()))? {
+        restored = Some(files::move_aside(&member, "restored").context("cannot move restored data aside")?);
+    }
+    files::publish(&aside, &member).with_context(|| format!("cannot move {} back", aside.display()))?;
+    Ok(restored)
+}
+
+/// Stops the server for an exchange. It stays enabled: after a reboot whatever data is in place serves.
+///
+/// # Errors
+/// systemd refuses.
+pub async fn stop() -> Result<()> {
+    host::etcd_service().stop().await.context("cannot stop etcd")
+}
+
+/// Starts the server on the data that is in place.
+///
+/// # Errors
+/// systemd refuses.
+pub async fn start() -> Result<()> {
+    let service = host::etcd_service();
+    service.reset_failed().await.context("cannot reset the service's failures")?;
+    service.start_no_block().await.context("cannot start etcd")
+}

@@ -1,0 +1,188 @@
+//! Snapshots come back: in a new application, over a running cluster, and whatever kills the restore.
+
+use crate::on_both_etcds;
+use crate::sim::{Kind, Model, given};
+
+on_both_etcds!(a_snapshot_becomes_a_new_cluster, a_restore_takes_the_whole_cluster_along);
+
+const UNPACKED: &str = "test -e /var/snap/etcd/current/restore.new/snapshot.db";
+/// The two phases of the journal.
+const SWAPPING: &str = "grep -q swapping /var/snap/etcd/common/restore.json 2>/dev/null";
+const RESTORED: &str = "grep -q restored /var/snap/etcd/common/restore.json 2>/dev/null";
+
+/// Puts or compares many keys through the JSON gateway of this unit's own server, a hundred a request.
+const KEYS: &str = r#"
+import base64, http.client, json, ssl, sys
+do, count, mark = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+common = "/var/snap/etcd/common/"
+context = ssl.create_default_context(cafile=common + "ca.crt")
+context.load_cert_chain(common + "client.crt", common + "client.key")
+connection = http.client.HTTPSConnection("127.0.0.1", 2379, timeout=20, context=context)
+def text(what): return base64.b64encode(what.encode()).decode()
+def ask(call, document):
+    connection.request("POST", "/v3/kv/" + call, json.dumps(document))
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != 200: sys.exit(f"{answer.status} {body[:300]}")
+    return json.loads(body)
+for start in range(0, count, 100):
+    names = [f"key/{n:08d}" for n in range(start, min(start + 100, count))]
+    if do == "put":
+        puts = [{"request_put": {"key": text(k), "value": text(mark + k)}} for k in names]
+        ask("txn", {"success": puts})
+    else:
+        found = ask("range", {"key": text(names[0]), "range_end": text(names[-1] + "x")}).get("kvs", [])
+        held = {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv["value"]).decode() for kv in found}
+        if held != {k: mark + k for k in names}: sys.exit(f"{names[0]}: {held}"[:300])
+print("done")
+"#;
+
+fn keys(model: &Model, unit: &str, what: &str, count: usize, mark: &str) -> bool {
+    let script = format!("python3 - {what} {count} {mark} <<'END'\n{KEYS}\nEND");
+    let output = model.attempt(&["ssh", unit, &script]);
+    String::from_utf8_lossy(&output.stdout).trim() == "done"
+}
+
+/// Takes a snapshot and fetches it from the unit; where it is on the host.
+fn fetched_snapshot(model: &Model, unit: &str, home: &tempfile::TempDir) -> String {
+    let (results, failure) = model.action(unit, &["snapshot"]);
+    assert_eq!(failure, None, "{results}");
+    let path = home.path().join("snapshot.tar.gz").display().to_string();
+    model.run(&["scp", &format!("{unit}:{}", results["snapshot"]["path"].as_str().unwrap()), &path]);
+    path
+}
+
+fn refused(model: &Model, unit: &str) -> String {
+    let (results, failure) = model.action(unit, &["restore"]);
+    failure.unwrap_or_else(|| panic!("it was restored: {results}"))
+}
+
+fn a_snapshot_becomes_a_new_cluster(kind: Kind) {
+    let count = if kind.channel.starts_with("3.5") { 100_000 } else { 5_000 };
+    let home = tempfile::tempdir().unwrap();
+    let model = Model::with_cluster(kind, 1);
+    assert!(keys(&model, "etcd/0", "put", count, "v"));
+    let snapshot = fetched_snapshot(&model, "etcd/0", &home);
+
+    let charm = given("ETCD_CHARM").display().to_string();
+    let channel = format!("channel={}", kind.channel);
+    model.run(&["deploy", &charm, "fresh", "--config", &channel]);
+    model.run(&["integrate", "fresh", "easyrsa"]);
+    model.wait(&["fresh", "--status", "active", "--idle"]);
+    assert_eq!(
+        refused(&model, "fresh/0"),
+        "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE, then run restore again"
+    );
+    model.run(&["attach-resource", "fresh", &format!("snapshot={snapshot}")]);
+    model.wait(&["--idle"]);
+    a_full_disk_is_told_first(&model, "fresh/0");
+    whatever_ends_it_old_or_new_data_is_whole(&model, count);
+    let (results, failure) = model.action("fresh/0", &["restore"]);
+    assert_eq!(failure, None, "{results}");
+    assert_eq!(results["restore"]["hash-checked"], "true");
+    let bumps = if kind.channel.starts_with("3.5") { "true" } else { "false" };
+    assert_eq!(results["restore"]["revision-bumped"], bumps, "{results}");
+    assert!(keys(&model, "fresh/0", "compare", count, "v"), "keys are missing or different");
+    model.run(&["add-unit", "fresh", "-n", "2"]);
+    model.wait(&["fresh", "--units", "3", "--message", "Healthy with 3 known peers", "--idle"]);
+    assert!(keys(&model, "fresh/2", "compare", count, "v"), "keys are missing or different");
+    assert!(keys(&model, "etcd/0", "compare", count, "v"), "the old application was touched");
+    model.assert_no_hook_failed();
+}
+
+fn a_full_disk_is_told_first(model: &Model, unit: &str) {
+    let fill = "cd /var/snap/etcd/current && free=$(df --output=avail -k . | tail -1) && \
+                fallocate -l $((free - 60000))K filler";
+    model.shell(unit, fill);
+    let told = refused(model, unit);
+    assert!(told.contains("MiB that this unit has room for; free disk space"), "{told}");
+    let left =
+        model.shell(unit, "cd /var/snap/etcd/current; rm filler; ls; cat ../common/restore.json || true");
+    assert_eq!(left.trim(), "member", "something was left behind");
+}
+
+/// A restore that runs out of disk in its middle or is killed there, and then runs again.
+fn whatever_ends_it_old_or_new_data_is_whole(model: &Model, count: usize) {
+    let whole =
+        || keys(model, "fresh/0", "compare", 500, "old-") || keys(model, "fresh/0", "compare", count, "v");
+    assert!(keys(model, "fresh/0", "put", 500, "old-"));
+    if count > 50_000 {
+        the_disk_fills_in_the_middle(model);
+    }
+    let built = "test -e /var/snap/etcd/current/restore.new/data/member/wal";
+    let exchanged = "ls /var/snap/etcd/current | grep -q before-restore";
+    for moment in [UNPACKED, built, SWAPPING, exchanged, RESTORED] {
+        killed_when(model, "fresh/0", moment);
+        model.run(&["lab", "update-status", "fresh"]);
+        model.wait(&["fresh", "--status", "active", "--idle"]);
+        assert!(whole(), "neither the old nor the new data is whole after: {moment}");
+        assert!(keys(model, "fresh/0", "put", 500, "old-"));
+    }
+}
+
+/// The database is unpacked, and its new data directory does not fit any more.
+fn the_disk_fills_in_the_middle(model: &Model) {
+    let common = "/var/snap/etcd/common";
+    let nearly_full = "cd /var/snap/etcd/common && \
+                       fallocate -l $(($(df --output=avail -k . | tail -1) - 240000))K filler";
+    model.shell("fresh/0", nearly_full);
+    let fill = format!(
+        "timeout 60 sh -c 'until {UNPACKED}; do :; done' && fallocate -l 200000K {common}/more || true"
+    );
+    let mut fill = model.start(&["ssh", "fresh/0", &fill]);
+    let told = refused(model, "fresh/0");
+    fill.wait().unwrap();
+    assert!(told.contains("no space left on device"), "{told}");
+    let tidy = format!("rm {common}/filler {common}/more; ls /var/snap/etcd/current {common}");
+    let left = model.shell("fresh/0", &tidy);
+    assert!(!left.contains("restore") && !left.contains("before"), "something was left behind: {left}");
+    assert!(keys(model, "fresh/0", "compare", 500, "old-"));
+}
+
+/// The leader is not the unit that started the cluster, and the restore is killed on its way.
+fn a_restore_takes_the_whole_cluster_along(kind: Kind) {
+    let home = tempfile::tempdir().unwrap();
+    let model = Model::with_cluster(kind, 3);
+    let followers_first = refused(&model, "etcd/1");
+    assert!(followers_first.starts_with("this unit is not the leader"), "{followers_first}");
+    model.run(&["lab", "leader", "etcd/1"]);
+    model.settle(3);
+    assert!(keys(&model, "etcd/0", "put", 500, "old-"));
+    let snapshot = fetched_snapshot(&model, "etcd/1", &home);
+    model.run(&["attach-resource", "etcd", &format!("snapshot={snapshot}")]);
+    model.settle(3);
+
+    for moment in [SWAPPING, RESTORED] {
+        assert!(keys(&model, "etcd/1", "put", 500, "new-"));
+        killed_when(&model, "etcd/1", moment);
+        model.run(&["lab", "update-status", "etcd"]);
+        model.settle(3);
+        let holds =
+            |mark| ["etcd/0", "etcd/1", "etcd/2"].iter().all(|unit| keys(&model, unit, "compare", 500, mark));
+        assert!(holds("old-") || holds("new-"), "neither the old nor the new data is whole after: {moment}");
+    }
+
+    assert!(keys(&model, "etcd/1", "put", 500, "new-"));
+    let (results, failure) = model.action("etcd/1", &["restore", "skip-backup=false"]);
+    assert_eq!(failure, None, "{results}");
+    assert!(
+        results["restore"]["backup"].as_str().unwrap().starts_with("/home/ubuntu/etcd-snapshot-"),
+        "{results}"
+    );
+    model.settle(3);
+    for unit in ["etcd/0", "etcd/1", "etcd/2"] {
+        assert!(keys(&model, unit, "compare", 500, "old-"), "{unit}");
+    }
+    let kept = model.shell("etcd/1", "ls -d /var/snap/etcd/current/member.before-restore-*/wal");
+    assert!(!kept.is_empty());
+    model.assert_no_hook_failed();
+}
+
+/// Watched on the unit itself: the moments are short.
+fn killed_when(model: &Model, unit: &str, moment: &str) {
+    let watch = format!("timeout 60 sh -c 'until {moment}; do :; done; pkill -9 -x dispatch || true'");
+    let mut watch = model.start(&["ssh", unit, &watch]);
+    let mut action = model.start(&["run", unit, "restore"]);
+    assert!(watch.wait().unwrap().success(), "this moment never came: {moment}");
+    action.wait().unwrap();
+}
