@@ -1,5 +1,6 @@
 //! Performs a [`Step`]: the only writer to this machine and to etcd.
 
+mod authority;
 mod files;
 mod membership;
 mod reinstall;
@@ -52,6 +53,10 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::SwitchRelease(release) => release::switch(release, world).await,
         Step::WriteReleaseUnit(text) => Ok(release::write_unit(text).await?),
         Step::WriteDropIn(text) => Ok(snap::write_drop_in(text).await?),
+        Step::MakeRequest { common_name, sans } => Ok(authority::make_request(common_name, sans)?),
+        Step::MakeAuthority => Ok(authority::make_authority(world)?),
+        Step::SignOwn => Ok(authority::sign_own(world, tools).await?),
+        Step::ForgetDraft => Ok(authority::forget_draft()?),
         Step::WriteCredentials(credentials) => Ok(files::write_credentials(credentials)?),
         Step::TrustAuthority(ca) => Ok(files::trust_authority(ca).await?),
         Step::WriteShellProfile(text) => Ok(files::write_shell_profile(text)?),

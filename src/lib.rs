@@ -11,6 +11,7 @@ pub mod decide;
 pub mod etcd;
 pub mod event;
 pub mod host;
+mod issuing;
 pub mod juju;
 pub mod observe;
 pub mod options;

@@ -1,6 +1,7 @@
 //! Fills a [`World`]: the only reader. Juju's facts are read once a run; the host's and etcd's again after every
 //! step, since steps change them.
 
+mod certificates;
 mod etcd;
 mod host;
 mod juju;
@@ -10,6 +11,7 @@ pub use juju::Facts;
 
 use anyhow::Result;
 
+use crate::clock;
 use crate::event::Event;
 use crate::juju::{Context, Tools};
 use crate::world::{Etcd, Host, Reading, Tried, World};
@@ -56,7 +58,10 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     let others = facts.member_endpoints(cluster);
     let doors = etcd::Doors { own: own_endpoints(&host), others, cluster };
     let etcd = etcd::look(&host, &doors).await;
+    let now_s = clock::now_s();
     Ok(World {
+        authority: certificates::authority(facts, &host, now_s),
+        now_s,
         event: facts.event.clone(),
         unit: facts.unit.clone(),
         juju: facts.juju,
@@ -65,7 +70,6 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
         proxies: facts.proxies.clone(),
         addresses: facts.addresses.clone(),
         peers: facts.peers.clone(),
-        authority: facts.authority.clone(),
         consumers: facts.consumers.clone(),
         storage: facts.storage.clone(),
         host,

@@ -2,9 +2,11 @@
 //!
 //! A wrong value is never passed on: [`Options::parse`] yields either all options or every problem found.
 
+mod authority;
 mod names;
 mod release;
 
+pub use authority::CertificateAuthority;
 pub use release::{Checksum, ReleaseSource, WantedRelease};
 
 use std::fmt;
@@ -46,6 +48,8 @@ pub struct Options {
     pub auto_compaction: Option<AutoCompaction>,
     /// More names and addresses for this application's certificates.
     pub extra_sans: Vec<String>,
+    /// Who signs the certificates.
+    pub certificate_authority: CertificateAuthority,
     /// The v2 store.
     pub enable_v2: EnableV2,
 }
@@ -137,6 +141,7 @@ impl Reader<'_> {
             quota_backend_bytes: self.quota(),
             auto_compaction: self.auto_compaction(),
             extra_sans: self.extra_sans(),
+            certificate_authority: self.certificate_authority(),
             enable_v2: self.enable_v2(),
         }
     }
@@ -341,14 +346,13 @@ impl Reader<'_> {
                 self.refuse(option, format!("{text:?} is not available yet; leave it empty"));
             }
         }
-        let authority = self.text("certificate_authority");
-        match authority.as_str() {
-            "" | "relation" => {}
-            "internal" => {
-                self.refuse("certificate_authority", "internal is not available yet; use relation".into())
-            }
-            _ => self.refuse("certificate_authority", format!("{authority:?}; accepted: relation, internal")),
-        }
+    }
+
+    fn certificate_authority(&mut self) -> CertificateAuthority {
+        authority::read(&self.text("certificate_authority")).unwrap_or_else(|error| {
+            self.errors.push(error);
+            CertificateAuthority::Relation
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tells Juju what this run has come to: databags, ports, version, status. Only differences are written.
 
+mod authority;
+
 use anyhow::{Context as _, Result};
 
 use crate::decide::serving::{self, Publication};
@@ -15,6 +17,11 @@ pub async fn publish(world: &World, status: &Status, tools: &Tools) -> Result<()
     let token = uuid::Uuid::new_v4().simple().to_string();
     let publication = serving::publication(world, &token);
     databags(&publication, tools).await?;
+    let issued = authority::issue(world, tools).await.map_err(|error| {
+        tracing::error!(error = %format!("{error:#}"), "no certificates were issued");
+        Status::blocked(format!("The application's own authority: {error:#}"))
+    });
+    let status = issued.as_ref().err().unwrap_or(status);
     if !publication.settings.is_empty() {
         leader_settings(&publication.settings, tools).await?;
     }

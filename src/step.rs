@@ -43,6 +43,19 @@ pub enum Step {
     WriteReleaseUnit(String),
     /// Put the restart rules for etcd's service in place.
     WriteDropIn(&'static str),
+    /// Make a new key on this unit, and a request for a certificate with these names.
+    MakeRequest {
+        /// For people.
+        common_name: String,
+        /// Names and addresses.
+        sans: Vec<String>,
+    },
+    /// Make the application's own certificate authority.
+    MakeAuthority,
+    /// Sign this unit's own request with it.
+    SignOwn,
+    /// Forget the authority that was made here: Juju has it, or another one.
+    ForgetDraft,
     /// Write certificates and keys, keys first readable by root only.
     WriteCredentials(Credentials),
     /// Let every program of the host trust this authority.
@@ -122,6 +135,10 @@ impl Step {
             Step::SwitchRelease(_) => "switch-release",
             Step::WriteReleaseUnit(_) => "write-release-unit",
             Step::WriteDropIn(_) => "write-drop-in",
+            Step::MakeRequest { .. } => "make-request",
+            Step::MakeAuthority => "make-authority",
+            Step::SignOwn => "sign-own",
+            Step::ForgetDraft => "forget-draft",
             Step::WriteCredentials(_) => "write-credentials",
             Step::TrustAuthority(_) => "trust-authority",
             Step::WriteShellProfile(_) => "write-shell-profile",
@@ -170,6 +187,10 @@ impl fmt::Display for Step {
             Step::SwitchRelease(release) => write!(f, "Switching to etcd {}", release.version),
             Step::WriteReleaseUnit(_) => f.write_str("Writing the service's unit file"),
             Step::WriteDropIn(_) => f.write_str("Writing the service's restart rules"),
+            Step::MakeRequest { .. } => f.write_str("Making a key and a certificate request"),
+            Step::MakeAuthority => f.write_str("Making the application's own certificate authority"),
+            Step::SignOwn => f.write_str("Signing this unit's certificate"),
+            Step::ForgetDraft => f.write_str("Forgetting the authority made here: Juju keeps one"),
             Step::WriteCredentials(_) => f.write_str("Writing certificates and keys"),
             Step::TrustAuthority(_) => {
                 f.write_str("Adding the certificate authority to the host's trust store")

@@ -10,7 +10,8 @@ use crate::etcd::{Alarm, Member, MemberId, MemberStatus, Version};
 use crate::event::Event;
 use crate::host::{Installed, Release};
 use crate::juju::{Databag, JujuVersion, Proxies, RelationId, UnitName};
-use crate::options::{OptionError, Options};
+use crate::options::{CertificateAuthority, OptionError, Options};
+use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
 use crate::relations::certificates::Request;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::restoring::Journal;
@@ -66,6 +67,8 @@ pub struct World {
     pub etcd: Etcd,
     /// What this very run has already tried without success.
     pub tried: Tried,
+    /// Unix time in seconds.
+    pub now_s: u64,
 }
 
 /// Juju leadership. It never implies that this unit may start a cluster.
@@ -107,6 +110,8 @@ pub struct Peers {
     pub settings: Databag,
     /// The application's record, read from the two above.
     pub cluster: ClusterRecord,
+    /// The application's own certificate authority.
+    pub authority: AuthorityRecord,
     /// The other units that have entered the relation.
     pub units: BTreeMap<UnitName, Peer>,
     /// Every unit of the application that Juju knows, this one included.
@@ -122,16 +127,20 @@ pub struct Peer {
     pub record: UnitRecord,
     /// The address Juju knows it by.
     pub ingress: Option<String>,
+    /// Its certificate request for the application's own authority, PEM.
+    pub request: Option<String>,
 }
 
 /// The certificate authority as this unit sees it.
 #[derive(Debug, Clone)]
 pub struct Authority {
+    /// Who is to sign.
+    pub kind: CertificateAuthority,
     /// The relation, if there is one: its id and the application behind it.
     pub relation: Option<(RelationId, String)>,
     /// What this unit's databag on it holds now.
     pub published: Databag,
-    /// What this unit wants to ask for; absent while it has no address.
+    /// The names this unit wants to ask for; absent while it has no address.
     pub request: Option<Request>,
     /// What has come back.
     pub answer: Answered,
@@ -208,6 +217,10 @@ pub struct Host {
     pub config: Option<String>,
     /// The five credential files, when all are there.
     pub credentials: Option<Credentials>,
+    /// This unit's own key and request, for an authority that signs those.
+    pub request: Option<OwnRequest>,
+    /// An authority made here that Juju has not taken yet.
+    pub draft: Option<Draft>,
     /// The authority that this charm put into the host's trust store.
     pub trusted: Option<String>,
     /// The environment file for root shells.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{restoring, service};
+use super::{authority, restoring, service};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
+use crate::relations::authority::REQUEST;
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::db::{self, ClientData};
 use crate::relations::{Changes, changes};
@@ -31,7 +32,8 @@ pub fn publication(w: &World, token: &str) -> Publication {
     if w.event.is_leaving() {
         return Publication::default();
     }
-    let cluster = w.peers.relation.clone().map(|id| (id, changes(&w.peers.own, &own_record(w).write())));
+    let own = own_record(w).write().into_iter().chain([own_request(w)]).collect();
+    let cluster = w.peers.relation.clone().map(|id| (id, changes(&w.peers.own, &own)));
     let request = certificate_request(w);
     let unit =
         cluster.into_iter().chain(request).chain(consumers(w)).filter(|(_, changes)| !changes.is_empty());
@@ -44,8 +46,14 @@ pub fn publication(w: &World, token: &str) -> Publication {
     }
 }
 
+/// For the application's own authority.
+fn own_request(w: &World) -> (String, Option<String>) {
+    let request = w.host.request.as_ref().filter(|_| authority::is_internal(w));
+    (REQUEST.to_owned(), request.map(|own| own.request.clone()))
+}
+
 fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
-    let (relation, _) = w.authority.relation.clone()?;
+    let (relation, _) = w.authority.relation.clone().filter(|_| !authority::is_internal(w))?;
     let request = w.authority.request.as_ref()?;
     Some((relation, changes(&w.authority.published, &request.write())))
 }

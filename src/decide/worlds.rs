@@ -7,7 +7,7 @@ use crate::etcd::{ClusterId, Member, MemberId, MemberStatus};
 use crate::event::Event;
 use crate::host::Installed;
 use crate::juju::Databag;
-use crate::options::Options;
+use crate::options::{CertificateAuthority, Options};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::step::Source;
 use crate::world::*;
@@ -36,6 +36,7 @@ pub(super) fn first_hook(number: u32) -> World {
             ..Peers::default()
         },
         authority: Authority {
+            kind: CertificateAuthority::Relation,
             relation: Some(("certificates:1".parse().unwrap(), "easyrsa".into())),
             published: Databag::new(),
             request: None,
@@ -52,6 +53,8 @@ pub(super) fn first_hook(number: u32) -> World {
             drop_in: None,
             config: None,
             credentials: None,
+            request: None,
+            draft: None,
             trusted: None,
             shell_profile: None,
             data: Data::Empty,
@@ -66,6 +69,7 @@ pub(super) fn first_hook(number: u32) -> World {
             alarms: vec![],
         },
         tried: Tried::default(),
+        now_s: 2_000_000_000,
         unit,
     }
 }
@@ -160,6 +164,7 @@ pub(super) fn peer_of(unit: &crate::juju::UnitName) -> Peer {
             address: Some(address.clone()),
         },
         ingress: Some(address),
+        request: None,
     }
 }
 

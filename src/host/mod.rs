@@ -25,6 +25,12 @@ pub const RESTART_DUE: &str = "restart-due";
 /// why.
 pub const UPGRADE_REFUSED: &str = "upgrade-refused";
 
+/// Name of the file beside etcd's configuration with this unit's own key and its signing request.
+pub const OWN_REQUEST: &str = "request.json";
+
+/// Name of the file beside etcd's configuration with an authority that this unit has made and Juju has not taken yet.
+pub const DRAFT: &str = "authority.json";
+
 /// Where the unit file of [`etcd_service`] is when etcd comes from a release.
 pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";
 

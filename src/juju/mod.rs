@@ -14,4 +14,4 @@ pub use log::{LogBuffer, StandardOutput, complain};
 pub use names::{RelationId, UnitName};
 pub use network::{Host, Network};
 pub use status::{Status, StatusKind};
-pub use tools::{Databag, GoalState, ToolError, Tools};
+pub use tools::{Databag, GoalState, SecretOwner, ToolError, Tools};

@@ -8,6 +8,8 @@ mod relation;
 mod secret;
 mod storage;
 
+pub use secret::SecretOwner;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use serde::de::DeserializeOwned;
 
 use crate::decide::{COMMON, DATA};
 use crate::host::{self, Active, Installed, Load, files};
@@ -23,6 +24,8 @@ pub(super) async fn look() -> Result<Host> {
         drop_in: text(host::etcd_service().dropin_path("charm"))?,
         config: text(format!("{COMMON}/etcd.conf.yml"))?,
         credentials: credentials()?,
+        request: private(host::OWN_REQUEST)?,
+        draft: private(host::DRAFT)?,
         trusted: host::trust_store::current("etcd-charm").context("cannot read the host's trust store")?,
         shell_profile: text(host::SHELL_PROFILE)?,
         data: data()?,
@@ -77,6 +80,16 @@ fn text(path: impl AsRef<Path>) -> Result<Option<String>> {
     let path = path.as_ref();
     let bytes = files::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// A file of the charm's own. One that cannot be understood is made anew: nothing depends on it yet.
+fn private<T: DeserializeOwned>(name: &str) -> Result<Option<T>> {
+    let path = format!("{COMMON}/{name}");
+    let Some(bytes) = files::read(&path).with_context(|| format!("cannot read {path}"))? else {
+        return Ok(None);
+    };
+    let parsed = serde_json::from_slice(&bytes);
+    Ok(parsed.inspect_err(|error| tracing::warn!(path, error = %error, "a file is not understood")).ok())
 }
 
 /// All five files, or none: half a set is of no use to etcd.

@@ -14,11 +14,11 @@ use crate::juju::{
     Tools, UnitName,
 };
 use crate::options::{OptionError, Options, WantedChannel};
-use crate::relations::certificates::{Answer, Pair, Request};
+use crate::relations::authority::{AuthorityRecord, REQUEST};
+use crate::relations::certificates::{Answer, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::step::Source;
-use crate::tls;
-use crate::world::{Addresses, Answered, Authority, Consumer, Credentials, Leadership, Peer, Peers};
+use crate::world::{Addresses, Consumer, Leadership, Peer, Peers};
 
 /// Everything read from Juju in this run. Fields mean what they do in [`crate::world::World`].
 #[derive(Debug, Clone)]
@@ -39,8 +39,14 @@ pub struct Facts {
     pub addresses: Addresses,
     /// The peer relation.
     pub peers: Peers,
-    /// The certificate authority.
-    pub authority: Authority,
+    /// The relation to a certificate authority: its id and the application behind it.
+    pub authority: Option<(RelationId, String)>,
+    /// What this unit's databag on it holds now.
+    pub requested: Databag,
+    /// The names this unit wants to ask for.
+    pub request: Option<Request>,
+    /// What the related authority has answered, unchecked.
+    pub answer: Answer,
     /// Everyone related to `db`.
     pub consumers: Vec<Consumer>,
     /// Attached instances of storage `data`.
@@ -105,7 +111,6 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         peers.settings = leader_settings(context, tools).await?;
     }
     peers.cluster = ClusterRecord::read(&peers.application, &peers.settings);
-    let answer = answered(Answer::read(unit, &bags), request.as_ref());
     Ok(Facts {
         event,
         unit: unit.clone(),
@@ -113,7 +118,10 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         leadership,
         options,
         proxies: context.proxies.clone(),
-        authority: Authority { relation, published, answer, request },
+        answer: Answer::read(unit, &bags),
+        authority: relation,
+        requested: published,
+        request,
         addresses,
         peers,
         consumers: consumers?,
@@ -195,11 +203,13 @@ async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
         tools.relation_units(&relation),
     );
     let units = units.context("cannot list the units of the peer relation")?;
+    let application = application.context("cannot read the application's peer databag")?;
     Ok(Peers {
         own: own.context("cannot read this unit's peer databag")?,
-        application: application.context("cannot read the application's peer databag")?,
         settings: Databag::new(),
         cluster: ClusterRecord::default(),
+        authority: AuthorityRecord::read(&application),
+        application,
         units: bags(tools, &relation, units)
             .await
             .into_iter()
@@ -213,7 +223,11 @@ async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
 
 fn peer(bag: &Databag) -> Peer {
     let ingress = bag.get("ingress-address").or_else(|| bag.get("private-address"));
-    Peer { record: UnitRecord::read(bag), ingress: ingress.filter(|address| !address.is_empty()).cloned() }
+    Peer {
+        record: UnitRecord::read(bag),
+        ingress: ingress.filter(|address| !address.is_empty()).cloned(),
+        request: bag.get(REQUEST).filter(|request| !request.is_empty()).cloned(),
+    }
 }
 
 /// The databags of remote units. One that cannot be read (its unit may be going) counts as one that says nothing.
@@ -258,30 +272,4 @@ async fn consumers(context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
         Ok(Consumer { published: published.context("cannot read what a consumer was given")?, relation })
     });
     join_all(read).await.into_iter().collect()
-}
-
-/// Checks an answer before anything relies on it.
-fn answered(answer: Answer, request: Option<&Request>) -> Answered {
-    let Some(ca) = answer.ca else { return Answered::Incomplete("the CA certificate") };
-    let Some(server) = answer.server else { return Answered::Incomplete("the server certificate") };
-    let Some(client) = answer.client else { return Answered::Incomplete("the client certificate") };
-    let wanted: Vec<String> =
-        request.map(|request| request.sans.iter().cloned().collect()).unwrap_or_default();
-    let refused = why_not_usable("server certificate", &server, &ca, &wanted)
-        .or_else(|| why_not_usable("client certificate", &client, &ca, &[]));
-    match refused {
-        Some(why) => Answered::Refused(why),
-        None => Answered::Usable(Credentials {
-            ca,
-            server_certificate: server.certificate,
-            server_key: server.key,
-            client_certificate: client.certificate,
-            client_key: client.key,
-        }),
-    }
-}
-
-fn why_not_usable(what: &str, pair: &Pair, ca: &str, wanted_sans: &[String]) -> Option<String> {
-    let reason = tls::why_not_usable(&pair.certificate, &pair.key, ca, wanted_sans, crate::clock::now_s())?;
-    Some(format!("{what}: {reason}"))
 }

@@ -44,7 +44,7 @@ impl Request {
 }
 
 /// A certificate and its key, PEM.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pair {
     /// Leaf first, its chain behind it.
     pub certificate: String,

@@ -1,5 +1,6 @@
 //! One file per endpoint: what stands in its databags, as types, and back. Pure.
 
+pub mod authority;
 pub mod certificates;
 pub mod cluster;
 pub mod db;

@@ -61,6 +61,12 @@ impl Bundle {
     }
 }
 
+impl FromIterator<Certificate> for Bundle {
+    fn from_iter<I: IntoIterator<Item = Certificate>>(certificates: I) -> Bundle {
+        Bundle::default().and(certificates)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -109,6 +109,12 @@ impl Certificate {
         pem::encode_config(&pem::Pem::new("CERTIFICATE", self.der.as_slice()), config)
     }
 
+    /// Whether two thirds of its life are over: time to ask for the next one.
+    pub fn is_due(&self, now_s: i64) -> bool {
+        let life = self.not_after_s.saturating_sub(self.not_before_s);
+        now_s >= self.not_before_s.saturating_add(life / 3 * 2)
+    }
+
     /// Whether a TLS library would accept it for this name or address.
     pub fn covers(&self, name: &str) -> bool {
         match name.parse::<IpAddr>() {

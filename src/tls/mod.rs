@@ -11,5 +11,5 @@ mod usable;
 pub use authority::{Authority, AuthorityError, Validity};
 pub use bundle::Bundle;
 pub use certificate::{Certificate, PemError, key_matches};
-pub use request::{Request, RequestError};
-pub use usable::{Reason, why_not_usable};
+pub use request::{Asked, Request, RequestError, asked};
+pub use usable::{Reason, issuers, why_not_usable};

@@ -61,13 +61,13 @@ impl Request {
 
     /// Whether this request, once made, still asks for exactly these names in any order.
     pub fn asks_for(&self, common_name: &str, sans: &[String]) -> bool {
-        let Some((asked_name, mut asked_sans)) = asked(&self.csr_pem) else { return false };
+        let Some(mut asked) = asked(&self.csr_pem) else { return false };
         let mut wanted: Vec<String> = sans.iter().map(|name| normal(name)).collect();
-        for names in [&mut asked_sans, &mut wanted] {
+        for names in [&mut asked.sans, &mut wanted] {
             names.sort();
             names.dedup();
         }
-        asked_name == common_name && asked_sans == wanted
+        asked.common_name == common_name && asked.sans == wanted
     }
 }
 
@@ -88,7 +88,19 @@ pub(super) fn params(common_name: &str, sans: &[String]) -> Result<CertificatePa
     Ok(params)
 }
 
-fn asked(csr_pem: &str) -> Option<(String, Vec<String>)> {
+/// What a signing request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The subject's common name.
+    pub common_name: String,
+    /// Names and addresses.
+    pub sans: Vec<String>,
+    /// The subject's public key information, DER.
+    pub public_key: Vec<u8>,
+}
+
+/// Reads a request (PKCS#10 PEM); `None` when it is none.
+pub fn asked(csr_pem: &str) -> Option<Asked> {
     let der = pem::parse(csr_pem).ok()?.into_contents();
     let (_, csr) = X509CertificationRequest::from_der(&der).ok()?;
     let info = &csr.certification_request_info;
@@ -102,10 +114,13 @@ fn asked(csr_pem: &str) -> Option<(String, Vec<String>)> {
         GeneralName::DNSName(dns) => Some(normal(dns)),
         other => address(other).map(|address| address.to_string()),
     };
-    Some((
+    Some(Asked {
         common_name,
-        alternative.map(|names| names.general_names.iter().filter_map(text).collect()).unwrap_or_default(),
-    ))
+        sans: alternative
+            .map(|names| names.general_names.iter().filter_map(text).collect())
+            .unwrap_or_default(),
+        public_key: info.subject_pki.raw.to_vec(),
+    })
 }
 
 /// One form for each name and address.

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
 
+use super::bundle::Bundle;
 use super::certificate::{Certificate, PemError, key_matches, provider};
 
 const DAY_S: i64 = 86_400;
@@ -84,6 +85,16 @@ pub fn why_not_usable(
     now_s: u64,
 ) -> Option<Reason> {
     judge(certificate_pem, key_pem, ca_pem, wanted_sans, i64::try_from(now_s).unwrap_or(i64::MAX)).err()
+}
+
+/// Those of `authorities` that a certificate (chain, leaf first) leads to by signatures, whether or not its time is
+/// over.
+pub fn issuers(certificate_pem: &str, authorities: &Bundle) -> Bundle {
+    let chain = Certificate::parse_chain(certificate_pem).unwrap_or_default();
+    let Some((leaf, intermediates)) = chain.split_first() else { return Bundle::default() };
+    let then_s = leaf.not_before_s.midpoint(leaf.not_after_s);
+    let leads_to = |authority: &&Certificate| signed(leaf, intermediates, &[authority], then_s).is_ok();
+    authorities.certificates().iter().filter(leads_to).cloned().collect()
 }
 
 fn judge(certificate: &str, key: &str, ca: &str, wanted_sans: &[String], now_s: i64) -> Result<(), Reason> {

@@ -17,6 +17,7 @@ mod certificates;
 mod crashes;
 mod deploying;
 mod documentation;
+mod internal_authority;
 mod losing;
 mod maintenance;
 mod migrating;

@@ -1,0 +1,42 @@
+//! This unit's own key and request, and the authority that a leader makes. Each is one private file, replaced whole.
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::decide::COMMON;
+use crate::host::{self, files};
+use crate::issuing;
+use crate::juju::Tools;
+use crate::relations::authority::OwnRequest;
+use crate::tls::Request;
+use crate::world::World;
+
+pub(super) fn make_request(common_name: &str, sans: &[String]) -> Result<()> {
+    let made = Request::new(common_name, sans).context("cannot make a signing request")?;
+    save(host::OWN_REQUEST, &OwnRequest { key: made.key_pem, request: made.csr_pem, certificate: None })
+}
+
+pub(super) fn make_authority(world: &World) -> Result<()> {
+    save(host::DRAFT, &issuing::make(world.unit.application())?)
+}
+
+pub(super) fn forget_draft() -> Result<()> {
+    files::remove_if_exists(format!("{COMMON}/{}", host::DRAFT))
+        .context("cannot remove the authority's draft")
+}
+
+/// The leader's own certificate: it needs no answer from anyone.
+pub(super) async fn sign_own(world: &World, tools: &Tools) -> Result<()> {
+    let own = world.host.request.as_ref().context("cannot sign without a request")?;
+    let authority = issuing::at_hand(world, tools).await?;
+    let certificate = Some(issuing::member(&authority, &own.request)?);
+    save(host::OWN_REQUEST, &OwnRequest { certificate, ..own.clone() })
+}
+
+fn save(name: &str, content: &impl Serialize) -> Result<()> {
+    let path = format!("{COMMON}/{name}");
+    let text = serde_json::to_vec(content).with_context(|| format!("cannot put {path} into words"))?;
+    files::make_dir(COMMON, 0o755).with_context(|| format!("cannot make {COMMON}"))?;
+    files::write_atomic(&path, &text, 0o600).with_context(|| format!("cannot write {path}"))?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What certificates this unit has been given, by the related authority or by its own application, checked before
+//! anything relies on them.
+
+use super::juju::Facts;
+use crate::options::CertificateAuthority;
+use crate::relations::authority::Draft;
+use crate::relations::certificates::{Answer, Pair, Request};
+use crate::tls;
+use crate::world::{Answered, Authority, Credentials, Host, Leadership};
+
+/// The authority as this unit sees it now; its own files count too.
+pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
+    let kind = match &facts.options {
+        Ok(options) => options.certificate_authority,
+        // Wrong options change nothing: the one that has signed goes on.
+        Err(_) if facts.peers.authority.certificate.is_some() => CertificateAuthority::Internal,
+        Err(_) => CertificateAuthority::Relation,
+    };
+    let answer = match kind {
+        CertificateAuthority::Relation => facts.answer.clone(),
+        CertificateAuthority::Internal => internal_answer(facts, host, now_s),
+    };
+    Authority {
+        kind,
+        relation: facts.authority.clone(),
+        published: facts.requested.clone(),
+        answer: answered(answer, facts.request.as_ref(), now_s),
+        request: facts.request.clone(),
+    }
+}
+
+/// What the application's own authority has signed for this unit's key.
+fn internal_answer(facts: &Facts, host: &Host, now_s: u64) -> Answer {
+    let draft: Option<&Draft> = host.draft.as_ref().filter(|_| facts.leadership == Leadership::Leader);
+    let record = facts.peers.authority.with(draft, now_s);
+    let server = host.request.as_ref().and_then(|own| {
+        let signed_here = own.certificate.as_ref().filter(|pem| record.has_signed(pem, &own.request));
+        let certificate = signed_here.or_else(|| record.certificate_for(&facts.unit.tag(), &own.request));
+        Some(Pair { certificate: certificate?.clone(), key: own.key.clone() })
+    });
+    Answer { ca: record.certificate, server, client: record.client }
+}
+
+/// Checks an answer before anything relies on it.
+fn answered(answer: Answer, request: Option<&Request>, now_s: u64) -> Answered {
+    let Some(ca) = answer.ca else { return Answered::Incomplete("the CA certificate") };
+    let Some(server) = answer.server else { return Answered::Incomplete("the server certificate") };
+    let Some(client) = answer.client else { return Answered::Incomplete("the client certificate") };
+    let wanted: Vec<String> =
+        request.map(|request| request.sans.iter().cloned().collect()).unwrap_or_default();
+    let why_not_usable = |what: &str, pair: &Pair, wanted_sans: &[String]| {
+        let reason = tls::why_not_usable(&pair.certificate, &pair.key, &ca, wanted_sans, now_s)?;
+        Some(format!("{what}: {reason}"))
+    };
+    let refused = why_not_usable("server certificate", &server, &wanted)
+        .or_else(|| why_not_usable("client certificate", &client, &[]));
+    match refused {
+        Some(why) => Answered::Refused(why),
+        None => Answered::Usable(Credentials {
+            ca,
+            server_certificate: server.certificate,
+            server_key: server.key,
+            client_certificate: client.certificate,
+            client_key: client.key,
+        }),
+    }
+}

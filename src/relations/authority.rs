@@ -1,0 +1,225 @@
+//! The application's own certificate authority (`certificate_authority=internal`) in the databags of the peer relation.
+//!
+//! Everything a unit needs stands in the application's databag, whoever leads: the authority's certificate, the
+//! client pair that all units share, and a certificate for each unit. The authority's key stands there on Juju 2.9
+//! only; later ones keep it as a secret of the application.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Changes;
+use super::certificates::Pair;
+use crate::juju::Databag;
+use crate::tls::{Authority, Bundle, Certificate, Request, issuers};
+
+/// Key of the authority's private key in the application's databag (Juju 2.9).
+pub const KEY: &str = "authority-key";
+/// Key of a unit's request in its own databag.
+pub const REQUEST: &str = "certificate-request";
+const CERTIFICATE: &str = "authority-certificate";
+const CLIENT_CERTIFICATE: &str = "client-certificate";
+const CLIENT_KEY: &str = "client-key";
+const ISSUED: &str = "certificate-";
+
+/// This unit's own key and its request, in one file, so that the two always belong together.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnRequest {
+    /// PKCS#8 PEM; it never leaves the machine.
+    pub key: String,
+    /// PKCS#10 PEM.
+    pub request: String,
+    /// What the leader signed for itself: its own write to the application's databag brings it no hook.
+    pub certificate: Option<String>,
+}
+
+impl fmt::Debug for OwnRequest {
+    /// Keys never reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnRequest").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+impl OwnRequest {
+    /// As it is asked about.
+    pub fn as_request(&self) -> Request {
+        Request { key_pem: self.key.clone(), csr_pem: self.request.clone() }
+    }
+}
+
+/// An authority that this unit has made and that Juju has not taken yet. It is on disk before anything is signed
+/// with it, so that a leader that dies goes on with the same one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// PEM.
+    pub certificate: String,
+    /// PKCS#8 PEM.
+    pub key: String,
+    /// The client pair it signed.
+    pub client: Pair,
+}
+
+impl fmt::Debug for Draft {
+    /// Keys never reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl Draft {
+    /// What signs.
+    pub fn authority(&self) -> Authority {
+        Authority { certificate_pem: self.certificate.clone(), key_pem: self.key.clone() }
+    }
+}
+
+/// The authority as the application's databag holds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuthorityRecord {
+    /// Its certificate, PEM. Absent: there is no authority.
+    pub certificate: Option<String>,
+    /// The client pair that all units and consumers share.
+    pub client: Option<Pair>,
+    /// Signed certificates by the unit's tag (`etcd_0`), PEM.
+    pub issued: BTreeMap<String, String>,
+}
+
+impl AuthorityRecord {
+    /// From the application's databag.
+    pub fn read(bag: &Databag) -> AuthorityRecord {
+        let text = |key: &str| bag.get(key).filter(|value| !value.is_empty()).cloned();
+        let issued = bag.iter().filter_map(|(key, value)| Some((key.strip_prefix(ISSUED)?, value)));
+        AuthorityRecord {
+            certificate: text(CERTIFICATE),
+            client: text(CLIENT_CERTIFICATE)
+                .zip(text(CLIENT_KEY))
+                .map(|(certificate, key)| Pair { certificate, key }),
+            issued: issued.map(|(tag, value)| (tag.to_owned(), value.clone())).collect(),
+        }
+    }
+
+    /// To the application's databag; `bag` is what stands there, of which certificates for others may go.
+    pub fn write(&self, bag: &Databag) -> Changes {
+        let client = |part: fn(&Pair) -> &String| self.client.as_ref().map(|pair| part(pair).clone());
+        let known = AuthorityRecord::read(bag).issued.into_keys().map(|tag| (tag, None));
+        let issued = self.issued.iter().map(|(tag, certificate)| (tag.clone(), Some(certificate.clone())));
+        let own = [
+            (CERTIFICATE.to_owned(), self.certificate.clone()),
+            (CLIENT_CERTIFICATE.to_owned(), client(|pair| &pair.certificate)),
+            (CLIENT_KEY.to_owned(), client(|pair| &pair.key)),
+        ];
+        let named = known.chain(issued).map(|(tag, certificate)| (format!("{ISSUED}{tag}"), certificate));
+        named.chain(own).collect()
+    }
+
+    /// Whether a new authority has to be made: there is none, or its time comes.
+    pub fn wants_authority(&self, now_s: u64) -> bool {
+        self.certificate.as_ref().is_none_or(|pem| is_due(pem, now_s))
+    }
+
+    /// The record as it will be once Juju has taken the leader's draft, if that is to replace what stands in it.
+    pub fn with(&self, draft: Option<&Draft>, now_s: u64) -> AuthorityRecord {
+        match draft {
+            Some(draft) if self.is_replaced_by(draft, now_s) => AuthorityRecord {
+                certificate: Some(draft.certificate.clone()),
+                client: Some(draft.client.clone()),
+                issued: BTreeMap::new(),
+            },
+            _ => self.clone(),
+        }
+    }
+
+    /// A draft counts only where an authority is wanted, and no longer once the record holds it.
+    pub fn is_replaced_by(&self, draft: &Draft, now_s: u64) -> bool {
+        self.wants_authority(now_s) && self.certificate.as_deref() != Some(&draft.certificate)
+    }
+
+    /// The certificate of the unit `tag` for the public key in `request`, if this authority has signed one.
+    pub fn certificate_for(&self, tag: &str, request: &str) -> Option<&String> {
+        self.issued.get(tag).filter(|certificate| self.has_signed(certificate, request))
+    }
+
+    /// Whether this authority signed `certificate`.
+    pub fn is_issuer_of(&self, certificate: &str) -> bool {
+        let own = self.certificate.as_ref().and_then(|pem| Bundle::parse(pem).ok()).unwrap_or_default();
+        !issuers(certificate, &own).certificates().is_empty()
+    }
+
+    /// Whether this authority signed `certificate` for the public key in `request`.
+    pub fn has_signed(&self, certificate: &str, request: &str) -> bool {
+        let Some(leaf) = first(certificate) else { return false };
+        self.is_issuer_of(certificate)
+            && crate::tls::asked(request).is_some_and(|asked| asked.public_key == leaf.public_key)
+    }
+}
+
+/// Whether two thirds of a certificate's life are over. One that cannot be read is due.
+pub fn is_due(pem: &str, now_s: u64) -> bool {
+    first(pem).is_none_or(|certificate| certificate.is_due(i64::try_from(now_s).unwrap_or(i64::MAX)))
+}
+
+fn first(pem: &str) -> Option<Certificate> {
+    Certificate::parse_chain(pem).ok()?.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Validity;
+
+    const DAY: i64 = 86_400;
+    const VALIDITY: Validity = Validity { not_before_s: 2_000_000_000, not_after_s: 2_000_000_000 + 9 * DAY };
+    const NOW_S: u64 = 2_000_000_100;
+
+    fn draft() -> Draft {
+        let made = Authority::create("etcd", VALIDITY).unwrap();
+        let client = Request::new("client", &[]).unwrap();
+        let certificate = made.sign_client(&client.csr_pem, "client", VALIDITY).unwrap();
+        let client = Pair { certificate, key: client.key_pem };
+        Draft { certificate: made.certificate_pem, key: made.key_pem, client }
+    }
+
+    #[test]
+    fn the_record_survives_the_databag_and_drops_units_that_are_gone() {
+        let record = AuthorityRecord {
+            issued: BTreeMap::from([("etcd_0".to_owned(), "PEM".to_owned())]),
+            ..AuthorityRecord::default().with(Some(&draft()), NOW_S)
+        };
+        let bag: Databag =
+            record.write(&Databag::new()).into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+        assert_eq!(AuthorityRecord::read(&bag), record);
+        let without = AuthorityRecord { issued: BTreeMap::new(), ..record };
+        assert_eq!(without.write(&bag)["certificate-etcd_0"], None);
+    }
+
+    #[test]
+    fn a_draft_counts_until_the_record_holds_an_authority() {
+        let (one, other) = (draft(), draft());
+        let none = AuthorityRecord::default();
+        let with = none.with(Some(&one), NOW_S);
+        assert_eq!(with.certificate.as_deref(), Some(one.certificate.as_str()));
+        assert!(!with.is_replaced_by(&one, NOW_S) && !with.is_replaced_by(&other, NOW_S));
+        let old = NOW_S + 7 * 86_400;
+        assert!(with.is_replaced_by(&other, old), "two thirds of its life are over");
+        assert!(!with.is_replaced_by(&one, old), "it is the same one");
+    }
+
+    #[test]
+    fn a_certificate_counts_for_the_key_it_was_asked_with() {
+        let authority = draft().authority();
+        let asked = Request::new("etcd-0", &[]).unwrap();
+        let signed = authority.sign_member(&asked.csr_pem, "etcd-0", &[], VALIDITY).unwrap();
+        let record = AuthorityRecord {
+            certificate: Some(authority.certificate_pem),
+            client: None,
+            issued: BTreeMap::from([("etcd_0".to_owned(), signed.clone())]),
+        };
+        assert_eq!(record.certificate_for("etcd_0", &asked.csr_pem), Some(&signed));
+        let renewed = Request::new("etcd-0", &[]).unwrap();
+        assert_eq!(record.certificate_for("etcd_0", &renewed.csr_pem), None);
+        assert_eq!(record.certificate_for("etcd_1", &asked.csr_pem), None);
+        let of_another = AuthorityRecord { certificate: Some(draft().certificate), ..record };
+        assert_eq!(of_another.certificate_for("etcd_0", &asked.csr_pem), None);
+    }
+}
