@@ -19,17 +19,25 @@ const RESTARTS_MAX: u32 = 4;
 
 /// Changes go through a server that has a quorum behind it: this unit's own if it votes, else another's.
 async fn cluster(world: &World) -> Result<Client, Trouble> {
-    let credentials = credentials(world)?;
     let own = match &world.etcd.door {
         Door::Open(status) if !status.learner => observe::own_endpoints(&world.host),
         _ => Vec::new(),
     };
-    let others = world.peers.units.values().filter_map(|peer| peer.record.client_url.clone());
-    let by_roster = world.members().unwrap_or_default().iter().filter(|member| !member.learner);
-    let by_roster = by_roster.flat_map(|member| member.client_urls.clone());
-    let mut endpoints: Vec<String> = own.into_iter().chain(others).chain(by_roster).collect();
-    endpoints.dedup();
-    Ok(etcd::reach(&endpoints, &credentials).await?)
+    first_of(own.into_iter().chain(others(world)), world).await
+}
+
+/// Where other voters are, as they say and as the cluster says.
+fn others(world: &World) -> impl Iterator<Item = String> {
+    let own = world.own_status().map(|status| status.member);
+    let told = world.peers.units.values().filter_map(|peer| peer.record.client_url.clone());
+    let by_roster = world.members().unwrap_or_default().iter();
+    let by_roster = by_roster.filter(move |member| !member.learner && Some(member.id) != own);
+    told.chain(by_roster.flat_map(|member| member.client_urls.clone()))
+}
+
+async fn first_of(endpoints: impl Iterator<Item = String>, world: &World) -> Result<Client, Trouble> {
+    let endpoints: Vec<String> = endpoints.collect();
+    Ok(etcd::reach(&endpoints, &credentials(world)?).await?)
 }
 
 fn credentials(world: &World) -> Result<Credentials, Trouble> {
@@ -97,7 +105,9 @@ pub(super) async fn rolling(
     if voters <= 1 {
         return restart().await;
     }
-    let client = cluster(world).await?;
+    // Not by this unit's own server, which is about to go away and may come back elsewhere: the lock could not be
+    // renewed meanwhile nor given back afterwards, and everybody would wait for the end of its lease.
+    let client = first_of(others(world), world).await?;
     let Some(lock) = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await? else {
         return Err(Trouble::NotYet("another unit is restarting".to_owned()));
     };
@@ -108,7 +118,9 @@ pub(super) async fn rolling(
             Err(trouble) => Err(trouble),
         },
     };
-    lock.unlock().await?;
+    if let Err(error) = lock.unlock().await {
+        tracing::warn!(%error, "the restart lock was not given back and ends with its lease");
+    }
     outcome
 }
 

@@ -42,6 +42,11 @@ pub(super) fn host_of(url: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
+/// The port in a URL.
+pub(super) fn port_of(url: &str) -> Option<u16> {
+    url.rsplit_once(':')?.1.trim_end_matches('/').parse().ok()
+}
+
 /// A member keeps the peer port it was added with.
 fn on_disk_peer_port(w: &World) -> Option<u16> {
     let on_disk = crate::etcd::read_config(w.host.config.as_ref()?).ok()?;

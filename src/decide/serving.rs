@@ -41,7 +41,7 @@ pub fn publication(w: &World, token: &str) -> Publication {
         unit: unit.collect(),
         application: application_record(w, token),
         settings: settings(w),
-        port: matches!(w.etcd.door, Door::Open(_)).then(|| w.options.as_ref().ok().map(|o| o.port)).flatten(),
+        port: matches!(w.etcd.door, Door::Open(_)).then(|| service::port_of(&client_url(w)?)).flatten(),
         version: service::version(w).map(|version| version.to_string()),
     }
 }
@@ -72,13 +72,23 @@ fn own_record(w: &World) -> UnitRecord {
         Door::Open(status) if !status.learner => UnitRecord {
             address: w.addresses.client.clone(),
             peer_url: service::peer_url(w),
-            client_url: service::client_url(w),
+            client_url: client_url(w),
             member: Some(status.member),
             cluster: Some(status.cluster),
             version: Some(status.version.clone()),
         },
         _ => w.own_record(),
     }
+}
+
+/// Where clients reach this unit's server as it runs now. An option that it has not followed yet changes nothing.
+fn client_url(w: &World) -> Option<String> {
+    let own = w.own_status()?.member;
+    let member = w.members().and_then(|members| members.iter().find(|member| member.id == own));
+    member
+        .and_then(|member| member.client_urls.first().cloned())
+        .or_else(|| w.own_record().client_url)
+        .or_else(|| service::client_url(w))
 }
 
 /// The leader names the unit that starts the cluster, before anything is started, and records when it was.
@@ -129,7 +139,7 @@ fn may_name_a_unit(w: &World) -> bool {
 
 fn settings(w: &World) -> Changes {
     let (Some(token), Some(client_url), Some(members)) =
-        (&w.peers.cluster.token, service::client_url(w), w.members())
+        (&w.peers.cluster.token, client_url(w), w.members())
     else {
         return Changes::new();
     };

@@ -32,6 +32,10 @@ impl Client {
     /// # Errors
     /// [`Error::NoSpace`]: a full database grants no leases. See [`Error`] for the rest.
     pub async fn try_lock(&self, name: &str, holder: &str, ttl_s: i64) -> Result<Option<Lock>> {
+        // Whoever waits asks often, and a lease is a write on every member.
+        if self.lock_holder(name).await?.is_some_and(|by| by != holder) {
+            return Ok(None);
+        }
         let granted =
             self.call("lease grant", async |mut client| client.lease_grant(ttl_s, None).await).await?;
         let lease = granted.id();
