@@ -73,6 +73,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::StopService => Ok(snap::stop_service().await?),
         Step::AddLearner { peer_url } => membership::add_learner(world, peer_url).await,
         Step::Promote(member) => membership::promote(world, *member).await,
+        Step::MovePeerUrl { member, peer_url } => membership::move_peer_url(world, *member, peer_url).await,
         Step::MoveLeadership { to } => membership::move_leadership(world, *to).await,
         Step::UndoRestore(journal) => Ok(swap::go_back(journal).await?),
         Step::AcceptRestore(journal) => Ok(journal.accept()?),

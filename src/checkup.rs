@@ -38,6 +38,7 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         && look.etcd.alarms.is_empty()
         && look.host.restart_due.is_none()
         && look.host.restore.is_none()
+        && !decide::is_moving(&look.host)
         && members.iter().all(|member| !member.learner)
         && members.iter().all(|member| look.etcd.health.get(&member.id) == Some(&Health::Healthy));
     let as_remembered = Status::active(decide::healthy_with(members.len())).to_string();

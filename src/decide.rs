@@ -7,6 +7,7 @@ pub mod authority;
 mod install;
 mod leaving;
 mod membership;
+mod ports;
 mod quorum;
 mod release;
 mod restoring;
@@ -24,6 +25,7 @@ mod tests;
 #[cfg(test)]
 mod worlds;
 
+pub use ports::is_moving;
 pub use service::{COMMON, DATA};
 pub use status::healthy_with;
 

@@ -2,6 +2,8 @@
 
 mod authority;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 
 use crate::decide::serving::{self, Publication};
@@ -25,8 +27,8 @@ pub async fn publish(world: &World, status: &Status, tools: &Tools) -> Result<()
     if !publication.settings.is_empty() {
         leader_settings(&publication.settings, tools).await?;
     }
-    if let Some(port) = publication.port {
-        only_open_port(port, tools).await?;
+    if !publication.ports.is_empty() {
+        only_open_ports(&publication.ports, tools).await?;
     }
     if let Some(version) = &publication.version {
         tools.workload_version_set(version).await.context("cannot set the workload version")?;
@@ -53,18 +55,15 @@ async fn leader_settings(settings: &Changes, tools: &Tools) -> Result<()> {
     Ok(())
 }
 
-async fn only_open_port(port: u16, tools: &Tools) -> Result<()> {
-    let wanted = format!("{port}/tcp");
+async fn only_open_ports(ports: &BTreeSet<u16>, tools: &Tools) -> Result<()> {
     let opened = tools.opened_ports().await.context("cannot list the opened ports")?;
-    let stale = opened
-        .iter()
-        .filter(|other| **other != wanted)
-        .filter_map(|other| other.strip_suffix("/tcp")?.parse().ok());
-    for other in stale {
-        tools.close_port(other).await.context("cannot close a port")?;
+    let tcp: BTreeSet<u16> =
+        opened.iter().filter_map(|port| port.strip_suffix("/tcp")?.parse().ok()).collect();
+    for stale in tcp.difference(ports) {
+        tools.close_port(*stale).await.context("cannot close a port")?;
     }
-    if !opened.contains(&wanted) {
-        tools.open_port(port).await.context("cannot open the client port")?;
+    for new in ports.difference(&tcp) {
+        tools.open_port(*new).await.context("cannot open the client port")?;
     }
     Ok(())
 }

@@ -84,6 +84,13 @@ pub enum Step {
     RestartService,
     /// Make this unit's learner a voter.
     Promote(MemberId),
+    /// Tell the cluster that a voter is found elsewhere, where its server listens already.
+    MovePeerUrl {
+        /// This unit's.
+        member: MemberId,
+        /// From now on.
+        peer_url: String,
+    },
     /// Hand raft leadership to another member.
     MoveLeadership {
         /// The next raft leader.
@@ -148,6 +155,7 @@ impl Step {
             Step::StartService => "start-service",
             Step::RestartService => "restart-service",
             Step::Promote(_) => "promote",
+            Step::MovePeerUrl { .. } => "move-peer-url",
             Step::MoveLeadership { .. } => "move-leadership",
             Step::RemoveMember { .. } => "remove-member",
             Step::UpgradeSnap { .. } => "upgrade-snap",
@@ -205,6 +213,7 @@ impl fmt::Display for Step {
             Step::StartService => f.write_str("Starting etcd"),
             Step::RestartService => f.write_str("Restarting etcd"),
             Step::Promote(member) => write!(f, "Promoting learner {member} to voter"),
+            Step::MovePeerUrl { peer_url, .. } => write!(f, "Telling the members to use {peer_url}"),
             Step::MoveLeadership { to } => write!(f, "Handing raft leadership to member {to}"),
             Step::RemoveMember { member, reason } => {
                 write!(f, "Removing member {member} from the cluster: {reason}")

@@ -1,13 +1,15 @@
 //! The charm's files on this machine. Keys are readable by root only from their first byte; data is moved, never
 //! deleted.
 
-use anyhow::{Context as _, Result};
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::decide::{COMMON, DATA};
-use crate::etcd::{Settings, Version};
+use crate::etcd::{Settings, Version, read_config};
 use crate::host::{self, files, trust_store};
 use crate::observe;
-use crate::world::{Credentials, World};
+use crate::world::{Credentials, Service, World};
 
 /// The key goes first and its certificate right behind: a server that shakes hands in between fails that one
 /// handshake only.
@@ -50,9 +52,32 @@ pub(super) fn write_config(
     world: &World,
 ) -> Result<()> {
     if restart {
+        check_new_ports(settings, world)?;
         mark_restart(world)?;
     }
     write(&format!("{COMMON}/etcd.conf.yml"), &settings.render(version), 0o600)
+}
+
+/// A server whose port another program has would not come up again. What the file of the running server names is its own.
+fn check_new_ports(settings: &Settings, world: &World) -> Result<()> {
+    let Some(old) = world.host.config.as_deref().and_then(|text| read_config(text).ok()) else {
+        return Ok(());
+    };
+    if world.host.restart_due.is_some() || world.host.service != Service::Running {
+        return Ok(());
+    }
+    let address = |url: &String| url.split_once("://")?.1.parse::<SocketAddr>().ok();
+    let listens = |clients: &[String], members: &[String]| -> Vec<SocketAddr> {
+        clients.iter().chain(members).filter_map(address).collect()
+    };
+    let own = listens(&old.listen_client_urls, &old.listen_peer_urls);
+    let wanted = listens(&settings.listen_client_urls, &settings.listen_peer_urls);
+    for new in wanted.iter().filter(|new| !own.iter().any(|old| old.port() == new.port())) {
+        if let Err(error) = TcpListener::bind(new) {
+            bail!("cannot listen on {new}, {error}: set another port, or stop the program that has it");
+        }
+    }
+    Ok(())
 }
 
 /// The running server is not what it should be until its restart; see [`write_config`].

@@ -73,6 +73,10 @@ pub(super) async fn remove(world: &World, member: MemberId) -> Result<(), Troubl
     }
 }
 
+pub(super) async fn move_peer_url(world: &World, member: MemberId, peer_url: &str) -> Result<(), Trouble> {
+    Ok(cluster(world).await?.update_peer_urls(member, &[peer_url.to_owned()]).await?)
+}
+
 /// Only the raft leader itself can hand over.
 pub(super) async fn move_leadership(world: &World, to: MemberId) -> Result<(), Trouble> {
     own(world).await?.move_leader(to).await?;

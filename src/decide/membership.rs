@@ -5,7 +5,7 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
-use super::{Next, Waiting, quorum, restoring, service, status};
+use super::{Next, Waiting, ports, quorum, restoring, service, status};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
@@ -45,14 +45,14 @@ fn was_removed(w: &World) -> bool {
     own_entry(w, members).is_none()
 }
 
-fn own_entry<'a>(w: &World, members: &'a [Member]) -> Option<&'a Member> {
-    let record = w.own_record();
-    let peer_url = service::peer_url(w);
+/// This unit's member. One that has not started has no name yet and is known by its address, whatever the port: another one
+/// may have been wanted when it was added.
+pub(super) fn own_entry<'a>(w: &World, members: &'a [Member]) -> Option<&'a Member> {
+    let recorded = w.own_status().map(|status| status.member).or(w.own_record().member);
     let name = w.member_name();
+    let is_here = |url: &String| w.addresses.peer.as_deref() == Some(service::host_of(url));
     members.iter().find(|member| {
-        record.member == Some(member.id)
-            || peer_url.as_ref().is_some_and(|url| member.peer_urls.contains(url))
-            || member.name == name
+        recorded == Some(member.id) || member.name == name || member.peer_urls.iter().any(is_here)
     })
 }
 
@@ -117,7 +117,7 @@ fn join(w: &World) -> Next {
         }
         Roster::Unconfirmed { cause, .. } => return Next::Wait(Waiting::Cluster(cause.clone())),
     };
-    let Some(peer_url) = service::peer_url(w) else {
+    let Some(peer_url) = ports::peer_url(w) else {
         return Next::Done(Status::waiting("Joining: this unit has no address yet"));
     };
     match own_entry(w, members) {

@@ -2,6 +2,7 @@
 //!
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
+use super::ports::{self, Ports, peer_url};
 use super::{Next, status};
 use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
@@ -13,13 +14,6 @@ use crate::world::{Door, Service, World};
 pub const COMMON: &str = "/var/snap/etcd/common";
 /// Where members keep their data; snapd copies it to the next revision's folder on a refresh.
 pub const DATA: &str = "/var/snap/etcd/current";
-
-/// This unit's peer URL, once it has an address.
-pub(super) fn peer_url(w: &World) -> Option<String> {
-    let port =
-        on_disk_peer_port(w).or_else(|| w.options.as_ref().ok().map(|options| options.management_port))?;
-    Some(url(w.addresses.peer.as_ref()?, port))
-}
 
 /// This unit's client URL, once it has an address and its options can be read.
 pub(super) fn client_url(w: &World) -> Option<String> {
@@ -40,17 +34,6 @@ pub(super) fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']')
-}
-
-/// The port in a URL.
-pub(super) fn port_of(url: &str) -> Option<u16> {
-    url.rsplit_once(':')?.1.trim_end_matches('/').parse().ok()
-}
-
-/// A member keeps the peer port it was added with.
-fn on_disk_peer_port(w: &World) -> Option<u16> {
-    let on_disk = crate::etcd::read_config(w.host.config.as_ref()?).ok()?;
-    on_disk.initial_advertise_peer_urls.first()?.rsplit_once(':')?.1.parse().ok()
 }
 
 /// What counts for an empty data directory.
@@ -127,10 +110,15 @@ pub(super) fn next(w: &World) -> Option<Next> {
     let settings = settings(w, options, grown_up(w))?;
     let wanted = settings.render(&version);
     if w.host.config.as_ref() != Some(&wanted) {
+        if let Some(why) = w.tried.in_vain("write-config") {
+            return Some(Next::Done(Status::blocked(why)));
+        }
         let restart = !w.host.config.as_ref().is_some_and(|old| crate::etcd::same_at_run_time(old, &wanted));
         return Some(Next::Do(Step::WriteConfig { settings: Box::new(settings), version, restart }));
     }
-    w.host.restart_due.as_ref()?;
+    if w.host.restart_due.is_none() {
+        return ports::next(w, options);
+    }
     match w.tried.in_vain("restart-service") {
         Some(refusal) => Some(Next::Done(Status::waiting(format!("Waiting to restart etcd: {refusal}")))),
         None => Some(Next::Do(Step::RestartService)),
@@ -143,7 +131,6 @@ pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     super::release::why_it_waits(w, options)
         .map(Status::blocked)
         .or_else(|| super::upgrade::why_it_waits(w, options))
-        .or_else(|| why_peer_port_waits(w, options).map(Status::blocked))
         .or_else(|| why_storage_waits(w).map(Status::blocked))
 }
 
@@ -152,18 +139,11 @@ fn why_storage_waits(w: &World) -> Option<String> {
     Some(format!("storage {storage} cannot be used yet; the data stays where it is: detach the storage"))
 }
 
-fn why_peer_port_waits(w: &World, options: &Options) -> Option<String> {
-    let (wanted, actual) = (options.management_port, on_disk_peer_port(w)?);
-    let why = format!(
-        "management_port: moving a running cluster is not available yet: set management_port={actual}"
-    );
-    (wanted != actual).then_some(why)
-}
-
 fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
     let peer_url = peer_url(w)?;
-    let peer_port = on_disk_peer_port(w).unwrap_or(options.management_port);
-    let mut listen_client_urls = listen(options, &w.addresses.client_bind, options.port);
+    let Ports { client, peer } = ports::ports(w, options)?;
+    let mut listen_client_urls: Vec<String> =
+        client.iter().flat_map(|port| listen(options, &w.addresses.client_bind, *port)).collect();
     if options.bind_with_insecure_http {
         listen_client_urls.push("http://127.0.0.1:4001".to_owned());
     }
@@ -173,8 +153,11 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
         name: w.member_name(),
         data_dir: DATA.to_owned(),
         listen_client_urls,
-        advertise_client_urls: vec![client_url(w)?],
-        listen_peer_urls: listen(options, &w.addresses.peer_bind, peer_port).into_iter().take(1).collect(),
+        advertise_client_urls: vec![url(w.addresses.client.as_ref()?, *client.first()?)],
+        listen_peer_urls: peer
+            .into_iter()
+            .filter_map(|port| listen(options, &w.addresses.peer_bind, port).into_iter().next())
+            .collect(),
         initial_advertise_peer_urls: vec![peer_url],
         listen_metrics_urls: Vec::new(),
         initial_cluster: birth.cluster,

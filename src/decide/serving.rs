@@ -1,8 +1,8 @@
 //! What this unit tells the others: its databags, ports and version, as a pure function of the [`World`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, restoring, service};
+use super::{authority, ports, restoring, service};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
@@ -21,8 +21,8 @@ pub struct Publication {
     pub application: Option<(RelationId, Changes)>,
     /// Leader settings for units of the earlier charm (leader, Juju before 4).
     pub settings: Changes,
-    /// The client port to open; others that were opened before are closed.
-    pub port: Option<u16>,
+    /// The client ports to open; others that were opened before are closed. Empty: all stay as they are.
+    pub ports: BTreeSet<u16>,
     /// Workload version.
     pub version: Option<String>,
 }
@@ -41,7 +41,7 @@ pub fn publication(w: &World, token: &str) -> Publication {
         unit: unit.collect(),
         application: application_record(w, token),
         settings: settings(w),
-        port: matches!(w.etcd.door, Door::Open(_)).then(|| service::port_of(&client_url(w)?)).flatten(),
+        ports: open_ports(w),
         version: service::version(w).map(|version| version.to_string()),
     }
 }
@@ -71,7 +71,7 @@ fn own_record(w: &World) -> UnitRecord {
     match &w.etcd.door {
         Door::Open(status) if !status.learner => UnitRecord {
             address: w.addresses.client.clone(),
-            peer_url: service::peer_url(w),
+            peer_url: ports::peer_url(w),
             client_url: client_url(w),
             member: Some(status.member),
             cluster: Some(status.cluster),
@@ -89,6 +89,13 @@ fn client_url(w: &World) -> Option<String> {
         .and_then(|member| member.client_urls.first().cloned())
         .or_else(|| w.own_record().client_url)
         .or_else(|| service::client_url(w))
+}
+
+/// While the port moves clients use the old one and the new one.
+fn open_ports(w: &World) -> BTreeSet<u16> {
+    let told = client_url(w).and_then(|url| ports::port_of(&url));
+    let listened = told.filter(|_| w.host.restart_due.is_none()).map(|_| ports::client_ports(&w.host));
+    told.into_iter().chain(listened.unwrap_or_default()).collect()
 }
 
 /// The leader names the unit that starts the cluster, before anything is started, and records when it was.
@@ -138,8 +145,7 @@ fn may_name_a_unit(w: &World) -> bool {
 }
 
 fn settings(w: &World) -> Changes {
-    let (Some(token), Some(client_url), Some(members)) =
-        (&w.peers.cluster.token, client_url(w), w.members())
+    let (Some(token), Some(client_url), Some(members)) = (&w.peers.cluster.token, client_url(w), w.members())
     else {
         return Changes::new();
     };

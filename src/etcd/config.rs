@@ -12,8 +12,8 @@ use crate::yaml;
 
 const HEADER: &str = "# Written by the charm; changes are overwritten.\n";
 /// These count only where the data directory is empty: etcd ignores them otherwise.
-const FOR_AN_EMPTY_DIRECTORY: [&str; 3] =
-    ["initial-cluster", "initial-cluster-token", "initial-cluster-state"];
+const FOR_AN_EMPTY_DIRECTORY: [&str; 4] =
+    ["initial-cluster", "initial-cluster-token", "initial-cluster-state", "initial-advertise-peer-urls"];
 
 /// Everything the charm sets. Absent means etcd's default.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -209,6 +209,11 @@ fn classify(code: Code, message: &str, causes: &[String], asked: Asked<'_>) -> E
     {
         return Error::timed_out(asked.call, asked.waited);
     }
+    // The library's words for a server that ended in the middle of its answer.
+    if says("missing grpc-status trailer") {
+        let cause = "the server ended before its answer".to_owned();
+        return Error::Unreachable { endpoint: asked.endpoint.to_owned(), cause };
+    }
     match code {
         Code::Unauthenticated | Code::PermissionDenied => Error::Unauthenticated,
         Code::Unavailable | Code::Cancelled | Code::Unknown if !causes.is_empty() => {
@@ -325,6 +330,11 @@ mod tests {
             (Code::PermissionDenied, "etcdserver: permission denied", "Unauthenticated"),
             (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted", "Compacted"),
             (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision", "FutureRevision"),
+            (
+                Code::Unknown,
+                "protocol error: missing grpc-status trailer, stream was terminated",
+                "Unreachable",
+            ),
             (Code::InvalidArgument, "etcdserver: request is too large", "Other"),
         ];
         for (code, text, expected) in cases {

@@ -29,7 +29,6 @@ const SHARED: [&[&str]; 2] = [
         "docs/how-to/deploy.md",
         "docs/how-to/back-up.md",
         "docs/how-to/change-options.md",
-        "docs/how-to/change-ports.md",
         "docs/how-to/client-credentials.md",
         "docs/how-to/debug-bundle.md",
         "docs/how-to/full-database.md",
@@ -50,7 +49,12 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("README.md", "juju-sim ssh etcd/0"),
     ("README.md", "juju-sim debug-log --tail"),
     ("README.md", "juju-sim destroy-model demo --no-prompt"),
+    (
+        "docs/how-to/certificates.md",
+        "juju deploy ./etcd_amd64.charm etcd -n 3 --config certificate_authority=internal",
+    ),
     ("docs/how-to/change-ports.md", "juju config etcd port=3379"),
+    ("docs/how-to/change-ports.md", "juju config etcd management_port=3380"),
     ("docs/how-to/migrate-from-the-debian-package.md", "juju run etcd/0 snap-upgrade"),
 ];
 

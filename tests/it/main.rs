@@ -21,6 +21,7 @@ mod internal_authority;
 mod losing;
 mod maintenance;
 mod migrating;
+mod options;
 mod pages;
 mod quorum;
 mod reference;
