@@ -20,8 +20,8 @@ use crate::juju::{Context, Tools};
 use crate::observe::{self, Local};
 use crate::process::Run;
 use crate::reconcile;
-use crate::restoring::archive::{self, Database};
-use crate::restoring::{Journal, Phase, swap};
+use crate::restoring::archive::{self, Content, Database};
+use crate::restoring::{Journal, Phase, swap, v2};
 use crate::world::{Data, Door, Roster};
 
 /// Bytes beside the database that a restored member starts with: etcd makes its log 64 MB large at once.
@@ -39,6 +39,7 @@ struct Plan {
     token: String,
     resource: PathBuf,
     may_lack_digest: bool,
+    serves_v2: bool,
 }
 
 pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tools) -> Result<Report> {
@@ -52,27 +53,36 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     let look = look().await?;
     let plan = plan(&look, parameters, tools).await?;
     let workshop = Workshop::open()?;
-    let database = extract(&plan, &workshop).await?;
-    tell(
-        tools,
-        &format!("the snapshot is sound: {} MiB; building the new data directory", database.bytes >> 20),
-    )
-    .await;
-    let bumped = build(&plan, &database, &workshop).await?;
+    let content = extract(&plan, &workshop).await?;
+    let bytes = content.bytes();
+    tell(tools, &format!("the snapshot is sound: {} MiB; building the new data directory", bytes >> 20))
+        .await;
+    let bumped = match &content {
+        Content::Database(database) => build(&plan, database, &workshop).await?,
+        Content::V2Store { bytes } => build_v2(&look, &plan, *bytes, &workshop).await?,
+    };
     let saved = save_old_data(&look, parameters, tools).await?;
-    let kept = exchange(&look, &plan, &database, &workshop, tools).await?;
+    let kept = exchange(&look, &plan, bytes, &workshop, tools).await?;
     // From here on the restored data counts; what is left is telling the others.
     reconcile::run(context, Event::Look("restore".to_owned()), tools)
         .await
         .context("the data is restored, but the other units could not be told: they rejoin after the next hook of this unit")?;
     let mut results = Results::from([
-        ("restore.db-size-bytes".to_owned(), database.bytes.to_string()),
-        ("restore.hash-checked".to_owned(), database.is_proved.to_string()),
+        ("restore.db-size-bytes".to_owned(), bytes.to_string()),
+        ("restore.hash-checked".to_owned(), content.is_proved().to_string()),
         ("restore.revision-bumped".to_owned(), bumped.to_string()),
         ("restore.old-data".to_owned(), format!("{DATA}/{kept}")),
     ]);
-    if !bumped {
-        let warning = "this etcd cannot bump revisions: restart every client that watches keys";
+    let warning = match content {
+        Content::V2Store { .. } => {
+            Some("only keys of the v2 API and what the backup had of v3 were restored")
+        }
+        Content::Database(_) if bumped => None,
+        Content::Database(_) => {
+            Some("this etcd cannot bump revisions: restart every client that watches keys")
+        }
+    };
+    if let Some(warning) = warning {
         results.insert("restore.warning".to_owned(), warning.to_owned());
     }
     if let Some(saved) = saved {
@@ -96,7 +106,7 @@ async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Pl
     if let Some(learner) = learner(look) {
         bail!("{learner} is joining: wait until it votes, then run restore again");
     }
-    let OnDisk { name, initial_advertise_peer_urls, .. } = config;
+    let OnDisk { name, initial_advertise_peer_urls, enable_v2: serves_v2, .. } = config;
     let peer_url = initial_advertise_peer_urls.into_iter().next();
     Ok(Plan {
         name: name.context("cannot find this member's name in etcd's configuration")?,
@@ -104,6 +114,7 @@ async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Pl
         token: uuid::Uuid::new_v4().simple().to_string(),
         resource,
         may_lack_digest: parameters.flag("skip-hash-check")?,
+        serves_v2,
     })
 }
 
@@ -133,7 +144,7 @@ impl Workshop {
     }
 
     fn database(&self) -> PathBuf {
-        self.0.join("snapshot.db")
+        self.0.join(archive::DATABASE)
     }
 
     fn data(&self) -> PathBuf {
@@ -150,14 +161,44 @@ impl Drop for Workshop {
 }
 
 /// The disk must hold the database twice: as it came and as it is restored.
-async fn extract(plan: &Plan, workshop: &Workshop) -> Result<Database> {
+async fn extract(plan: &Plan, workshop: &Workshop) -> Result<Content> {
     let free = files::free_bytes(&workshop.0).context("cannot tell how much disk space is free")?;
     let limit = free.saturating_sub(BESIDE) / 2;
-    let (resource, target, may_lack_digest) =
-        (plan.resource.clone(), workshop.database(), plan.may_lack_digest);
+    let (resource, folder, may_lack_digest) =
+        (plan.resource.clone(), workshop.0.clone(), plan.may_lack_digest);
     let extracting =
-        tokio::task::spawn_blocking(move || archive::extract(&resource, &target, limit, may_lack_digest));
+        tokio::task::spawn_blocking(move || archive::extract(&resource, &folder, limit, may_lack_digest));
     Ok(extracting.await??)
+}
+
+/// Time for a step that reads or writes `bytes`.
+fn patience(bytes: u64) -> Duration {
+    Duration::from_secs(120 + bytes / SLOWEST)
+}
+
+/// As `build`, for a backup of the v2 store. It never bumps: v2 has no revisions.
+async fn build_v2(look: &Local, plan: &Plan, bytes: u64, workshop: &Workshop) -> Result<bool> {
+    if !plan.serves_v2 {
+        bail!(
+            "the archive holds a backup of v2 keys, which this etcd does not serve: set enable_v2=true, wait until the unit is active, then run restore again"
+        );
+    }
+    let pem = look.host.credentials.as_ref().context("this unit has no certificates")?;
+    let member = v2::Member {
+        programs: &host::etcd_programs(),
+        config: look.host.config.as_deref().unwrap_or_default(),
+        credentials: &Credentials::from(pem),
+        peer_url: &plan.peer_url,
+        patience: patience(bytes),
+    };
+    let cluster = v2::rebuild(&member, &workshop.0.join(archive::V2_STORE), &workshop.data()).await?;
+    // Nobody could tell its members from those of the cluster that it replaces.
+    if matches!(&look.etcd.door, Door::Open(status) if status.cluster == cluster) {
+        bail!(
+            "the backup of v2 keys is one of this very cluster, and etcd 3.5 cannot give it another identity: deploy a new application with enable_v2=true and restore there"
+        );
+    }
+    Ok(false)
 }
 
 /// A new data directory by etcd's own tool: a cluster of this member alone. Yields whether revisions were bumped.
@@ -177,7 +218,7 @@ async fn build(plan: &Plan, database: &Database, workshop: &Workshop) -> Result<
         .args(["--initial-cluster", &format!("{}={}", plan.name, plan.peer_url)])
         .args(["--initial-advertise-peer-urls", &plan.peer_url])
         .args(["--initial-cluster-token", &plan.token])
-        .timeout(Duration::from_secs(120 + database.bytes / SLOWEST))
+        .timeout(patience(database.bytes))
         .env("ETCDCTL_API", "3");
     if can_bump {
         run = run.args(["--bump-revision", BUMP, "--mark-compacted"]);
@@ -216,7 +257,7 @@ async fn own_client(look: &Local) -> Result<Client> {
 async fn exchange(
     look: &Local,
     plan: &Plan,
-    database: &Database,
+    bytes: u64,
     workshop: &Workshop,
     tools: &Tools,
 ) -> Result<String> {
@@ -229,7 +270,7 @@ async fn exchange(
         Journal { phase: Phase::Swapping, kept: kept.clone(), old_cluster, token: plan.token.clone() };
     journal.write()?;
     tell(tools, "exchanging the data and starting etcd on it").await;
-    match put_into_service(look, &journal, workshop, database.bytes).await {
+    match put_into_service(look, &journal, workshop, bytes).await {
         Ok(()) => {
             journal.accept()?;
             Ok(kept)
@@ -250,7 +291,7 @@ async fn put_into_service(look: &Local, journal: &Journal, workshop: &Workshop, 
     swap::stop().await?;
     swap::exchange(&journal.kept, &workshop.data().join("member"))?;
     swap::start().await?;
-    let deadline = Instant::now() + Duration::from_secs(120 + bytes / SLOWEST);
+    let deadline = Instant::now() + patience(bytes);
     let mut last = "it does not answer".to_owned();
     while Instant::now() < deadline {
         match serves(look, journal).await {

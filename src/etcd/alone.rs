@@ -4,6 +4,7 @@
 //! while it stands, and repeating it changes nothing, however often a crash makes etcd start with it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -34,6 +35,27 @@ pub fn replaced_by_start_alone(config: &str) -> Option<String> {
     (!kept.is_empty()).then_some(kept)
 }
 
+/// A configuration for the same member beside the one that runs: data in `data`, TLS listeners on loopback at
+/// `[client, peer]`, alone in its cluster, with the v2 store.
+///
+/// # Errors
+/// [`ConfigError`] for a text that etcd could not read either.
+pub fn start_beside(config: &str, data: &Path, [client, peer]: [u16; 2]) -> Result<String, ConfigError> {
+    let mut keys: BTreeMap<String, Value> = yaml::from_str(config)?;
+    keys.remove("listen-metrics-urls");
+    keys.insert("data-dir".to_owned(), data.display().to_string().into());
+    keys.insert("enable-v2".to_owned(), true.into());
+    keys.insert("force-new-cluster".to_owned(), true.into());
+    keys.insert("listen-client-urls".to_owned(), loopback(client).into());
+    keys.insert("listen-peer-urls".to_owned(), loopback(peer).into());
+    Ok(yaml::to_string(&keys)?)
+}
+
+/// The address of a loopback listener with TLS.
+pub fn loopback(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
+
 fn line(text: &str) -> String {
     format!("{text}\n")
 }
@@ -41,7 +63,8 @@ fn line(text: &str) -> String {
 /// The first TLS address, as loopback has it.
 fn on_loopback(urls: &[String]) -> String {
     let port = urls.iter().find_map(|url| url.strip_prefix("https://")?.rsplit_once(':'));
-    port.map(|(_, port)| format!("https://127.0.0.1:{port}")).unwrap_or_default()
+    let port = port.and_then(|(_, port)| port.parse().ok());
+    port.map(loopback).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -62,6 +85,20 @@ mod tests {
         let keys: BTreeMap<String, Value> = yaml::from_str(&alone).unwrap();
         assert_eq!(keys["snapshot-count"], 100_000);
         assert_eq!(keys["client-transport-security"]["key-file"], "/k");
+    }
+
+    #[test]
+    fn a_second_one_shares_neither_data_nor_listeners() {
+        let metrics = format!("{CONFIG}listen-metrics-urls: http://127.0.0.1:2381\n");
+        let beside = start_beside(&metrics, Path::new("/d"), [7, 8]).unwrap();
+        let on_disk = read_config(&beside).unwrap();
+        assert!(on_disk.force_new_cluster && on_disk.enable_v2);
+        assert_eq!(on_disk.listen_client_urls, ["https://127.0.0.1:7"]);
+        assert_eq!(on_disk.listen_peer_urls, ["https://127.0.0.1:8"]);
+        let keys: BTreeMap<String, Value> = yaml::from_str(&beside).unwrap();
+        assert_eq!(keys["data-dir"], "/d");
+        assert_eq!(keys["client-transport-security"]["key-file"], "/k");
+        assert!(!keys.contains_key("listen-metrics-urls"));
     }
 
     #[test]

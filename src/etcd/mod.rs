@@ -20,7 +20,7 @@ mod snapshot;
 pub(crate) mod test_server;
 mod version;
 
-pub use alone::{replaced_by_start_alone, start_alone};
+pub use alone::{loopback, replaced_by_start_alone, start_alone, start_beside};
 pub use channel::{Channel, ChannelError, Risk, Track};
 pub use cipher_suites::{CipherSuiteError, check_cipher_suites};
 pub use client::{Client, Credentials};

@@ -1,12 +1,12 @@
 //! What an operator hands over to be restored: a `.tar.gz` of `snapshot`, one of the earlier charm, or a bare database.
 //!
-//! Nothing of it is trusted. One regular file is taken, under a name of our own, as large as the disk allows; its
-//! digest is checked while it is written.
+//! Nothing of it is trusted. One database is taken, under a name of our own, or a backup of the v2 store, of which only
+//! the files in the two folders that etcd makes are; as large as the disk allows. A database's digest is checked.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use tar::EntryType;
@@ -46,11 +46,9 @@ pub enum Refusal {
     /// Which one?
     #[error("the archive holds more than one database; attach one with a single snapshot")]
     Several,
-    /// A tar of the v2 store.
-    #[error(
-        "the archive holds a backup of v2 keys, which can only be restored by hand: see etcdctl backup in etcd's documentation"
-    )]
-    V2Keys,
+    /// A database beside a backup of the v2 store: which one?
+    #[error("the archive holds a snapshot and a backup of v2 keys; attach one with a single of them")]
+    Both,
     /// It would fill the disk, or was made to.
     #[error(
         "the database in the archive is larger than the {limit_mib} MiB that this unit has room for; free disk space and run restore again"
@@ -83,12 +81,43 @@ pub struct Database {
     pub is_proved: bool,
 }
 
-/// Takes the one database out of `source` and writes it to `target`, which must not exist; readable by root only.
+/// What was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Content {
+    /// [`DATABASE`] in the folder.
+    Database(Database),
+    /// [`V2_STORE`] in the folder: a member's files as `etcdctl backup` writes them.
+    V2Store {
+        /// Bytes of all files.
+        bytes: u64,
+    },
+}
+
+impl Content {
+    /// Size of what was taken.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Content::Database(Database { bytes, .. }) | Content::V2Store { bytes } => *bytes,
+        }
+    }
+
+    /// Whether its own digest has proved it whole. Backups of the v2 store have none.
+    pub fn is_proved(&self) -> bool {
+        matches!(self, Content::Database(Database { is_proved: true, .. }))
+    }
+}
+
+/// Name of a database that was taken.
+pub const DATABASE: &str = "snapshot.db";
+/// Name of a backup of the v2 store that was taken, a data directory.
+pub const V2_STORE: &str = "v2";
+
+/// Takes the one content out of `source` into `folder`, readable by root only.
 /// `limit`: bytes that it may have. `may_lack_digest`: the operator vouches for a database without one.
 ///
 /// # Errors
-/// Every [`Refusal`]; `target` may exist then.
-pub fn extract(source: &Path, target: &Path, limit: u64, may_lack_digest: bool) -> Result<Database, Refusal> {
+/// Every [`Refusal`]; there may be files in `folder` then.
+pub fn extract(source: &Path, folder: &Path, limit: u64, may_lack_digest: bool) -> Result<Content, Refusal> {
     let mut file = File::open(source).map_err(Refusal::Unreadable)?;
     if !file.metadata().map_err(Refusal::Unreadable)?.is_file() {
         return Err(Refusal::NotAFile);
@@ -96,14 +125,17 @@ pub fn extract(source: &Path, target: &Path, limit: u64, may_lack_digest: bool) 
     let mut head = Vec::new();
     Read::by_ref(&mut file).take(20).read_to_end(&mut head).map_err(Refusal::Unreadable)?;
     file.rewind().map_err(Refusal::Unreadable)?;
+    let database = folder.join(DATABASE);
     if head.starts_with(&[0x1f, 0x8b]) {
-        unpack(file, target, limit)?;
+        if let Some(bytes) = unpack(file, folder, limit)? {
+            return Ok(Content::V2Store { bytes });
+        }
     } else if is_bolt(&head) {
-        copy(file, target, limit).map_err(|problem| problem.of(Refusal::Unreadable, limit))?;
+        copy(file, &database, limit).map_err(|problem| problem.of(Refusal::Unreadable, limit))?;
     } else {
         return Err(Refusal::Unknown);
     }
-    judge(target, may_lack_digest)
+    judge(&database, may_lack_digest).map(Content::Database)
 }
 
 /// bbolt's first page: 16 bytes of header, then its magic number.
@@ -111,10 +143,10 @@ fn is_bolt(head: &[u8]) -> bool {
     head.get(16..20) == Some(&0xED0C_DAED_u32.to_le_bytes())
 }
 
-fn unpack(file: File, target: &Path, limit: u64) -> Result<(), Refusal> {
-    let damaged = |error: io::Error| Refusal::Damaged(error.to_string());
+/// Yields the bytes of a backup of the v2 store, or `None` when it was a database.
+fn unpack(file: File, folder: &Path, limit: u64) -> Result<Option<u64>, Refusal> {
     let mut archive = tar::Archive::new(GzDecoder::new(BufReader::with_capacity(128 << 10, file)));
-    let (mut found, mut holds_v2) = (false, false);
+    let (mut found, mut v2_bytes) = (false, None);
     for entry in archive.entries().map_err(damaged)? {
         let entry = entry.map_err(damaged)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -123,26 +155,45 @@ fn unpack(file: File, target: &Path, limit: u64) -> Result<(), Refusal> {
             EntryType::Regular if is_safe(&name) => {}
             kind => return Err(Refusal::Dangerous(describe(kind, &name))),
         }
-        let name = name.trim_start_matches("./");
-        holds_v2 |= name.starts_with("member/") || name.contains("/member/");
-        if holds_v2 || !(name == "db" || name.ends_with(".db")) {
+        let target = if let Some(file) = of_v2_store(&name) {
+            let before = v2_bytes.unwrap_or(0);
+            v2_bytes = Some(entry.size().saturating_add(before));
+            folder.join(V2_STORE).join(file)
+        } else if name.rsplit('/').next() == Some("db") || name.ends_with(".db") {
+            if std::mem::replace(&mut found, true) {
+                return Err(Refusal::Several);
+            }
+            folder.join(DATABASE)
+        } else {
             continue;
-        }
-        if std::mem::replace(&mut found, true) {
-            return Err(Refusal::Several);
-        }
-        if entry.size() > limit {
+        };
+        if entry.size().max(v2_bytes.unwrap_or(0)) > limit {
             return Err(Refusal::TooLarge { limit_mib: limit >> 20 });
         }
-        copy(entry, target, limit)
+        copy(entry, &target, limit)
             .map_err(|problem| problem.of(|e| Refusal::Damaged(e.to_string()), limit))?;
     }
     // The checksum of the gzip stream lies behind what tar needs.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
-    match (found, holds_v2) {
-        (_, true) => Err(Refusal::V2Keys),
-        (true, false) => Ok(()),
-        (false, false) => Err(Refusal::Empty),
+    match (found, v2_bytes) {
+        (true, Some(_)) => Err(Refusal::Both),
+        (false, None) => Err(Refusal::Empty),
+        (_, v2_bytes) => Ok(v2_bytes),
+    }
+}
+
+fn damaged(error: io::Error) -> Refusal {
+    Refusal::Damaged(error.to_string())
+}
+
+/// Where an entry of a v2 backup belongs in a data directory: `member/wal/FILE` or `member/snap/FILE`.
+fn of_v2_store(name: &str) -> Option<PathBuf> {
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts[..] {
+        [.., "member", folder @ ("wal" | "snap"), file] if !file.is_empty() => {
+            Some(Path::new("member").join(folder).join(file))
+        }
+        _ => None,
     }
 }
 
@@ -177,6 +228,8 @@ impl CopyProblem {
 }
 
 fn copy(mut from: impl Read, target: &Path, limit: u64) -> Result<(), CopyProblem> {
+    let folder = target.parent().unwrap_or(target);
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(CopyProblem::Write)?;
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);
     let mut to = options.map_err(CopyProblem::Write)?;
     let (mut buffer, mut bytes) = (vec![0; 128 << 10], 0);

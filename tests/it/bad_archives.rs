@@ -87,7 +87,7 @@ pub const ARCHIVES: &[(&str, &str, &str)] = &[
     (
         "a backup of v2 keys",
         "v2.tar.gz",
-        "the archive holds a backup of v2 keys, which can only be restored by hand: see etcdctl backup in etcd's documentation",
+        "the archive holds a backup of v2 keys, which this etcd does not serve: set enable_v2=true, wait until the unit is active, then run restore again",
     ),
 ];
 

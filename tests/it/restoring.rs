@@ -3,7 +3,11 @@
 use crate::on_both_etcds;
 use crate::sim::{Kind, Model, given};
 
-on_both_etcds!(a_snapshot_becomes_a_new_cluster, a_restore_takes_the_whole_cluster_along);
+on_both_etcds!(
+    a_snapshot_becomes_a_new_cluster,
+    a_restore_takes_the_whole_cluster_along,
+    a_backup_of_v2_keys_comes_back
+);
 
 const UNPACKED: &str = "test -e /var/snap/etcd/current/restore.new/snapshot.db";
 /// The two phases of the journal.
@@ -185,4 +189,56 @@ fn killed_when(model: &Model, unit: &str, moment: &str) {
     let mut action = model.start(&["run", unit, "restore"]);
     assert!(watch.wait().unwrap().success(), "this moment never came: {moment}");
     action.wait().unwrap();
+}
+
+/// As the earlier charm made them: `etcdctl backup` of the running member, packed.
+fn a_backup_of_v2_keys_comes_back(kind: Kind) {
+    let home = tempfile::tempdir().unwrap();
+    let model = Model::with_cluster(kind, 1);
+    model.run(&["config", "etcd", "enable_v2=true"]);
+    model.settle(1);
+    let curl = |unit: &str, what: &str| {
+        let common = "/var/snap/etcd/common";
+        let command = format!(
+            "cd {common} && curl -sS --cacert ca.crt --cert client.crt --key client.key \
+             https://127.0.0.1:2379/v2/keys/old {what}"
+        );
+        model.shell(unit, &command)
+    };
+    curl("etcd/0", "-X PUT -d value=kept");
+    let backup = "ETCDCTL_API=2 /snap/etcd/current/bin/etcdctl backup --data-dir /var/snap/etcd/current \
+                  --backup-dir /root/backup 2>&1 && tar czf /root/backup.tar.gz -C /root/backup .";
+    model.shell("etcd/0", backup);
+    let path = home.path().join("backup.tar.gz").display().to_string();
+    model.run(&["scp", "etcd/0:/root/backup.tar.gz", &path]);
+
+    let charm = given("ETCD_CHARM").display().to_string();
+    let channel = format!("channel={}", kind.channel);
+    let snapshot = format!("snapshot={path}");
+    model.run(&["deploy", &charm, "fresh", "--config", &channel, "--resource", &snapshot]);
+    model.run(&["integrate", "fresh", "easyrsa"]);
+    model.wait(&["fresh", "--status", "active", "--idle"]);
+    let (_, told) = model.action("fresh/0", &["restore"]);
+    assert!(told.is_some_and(|told| told.contains("set enable_v2=true, wait until the unit is active")));
+    model.run(&["config", "fresh", "enable_v2=true"]);
+    model.wait(&["fresh", "--status", "active", "--idle"]);
+    let (results, failure) = model.action("fresh/0", &["restore"]);
+    assert_eq!(failure, None, "{results}");
+    model.run(&["add-unit", "fresh", "-n", "2"]);
+    model.wait(&["fresh", "--units", "3", "--message", "Healthy with 3 known peers", "--idle"]);
+    for unit in ["fresh/0", "fresh/2"] {
+        assert!(curl(unit, "").contains(r#""value":"kept""#), "{unit}");
+    }
+
+    curl("etcd/0", "-X DELETE");
+    model.run(&["attach-resource", "etcd", &snapshot]);
+    model.settle(1);
+    let (results, failure) = model.action("etcd/0", &["restore"]);
+    if kind.channel.starts_with("3.4") {
+        assert_eq!(failure, None, "{results}");
+        assert!(curl("etcd/0", "").contains(r#""value":"kept""#));
+    } else {
+        assert!(failure.is_some_and(|told| told.contains("is one of this very cluster")), "{results}");
+    }
+    model.assert_no_hook_failed();
 }

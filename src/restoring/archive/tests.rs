@@ -42,16 +42,17 @@ fn file(name: &str, content: &[u8]) -> Vec<u8> {
     archive(&[(EntryType::Regular, name, content)])
 }
 
-fn restored(bytes: &[u8], may_lack_digest: bool) -> Result<Database, String> {
+fn restored(bytes: &[u8], may_lack_digest: bool) -> Result<Content, String> {
     let home = tempfile::tempdir().unwrap();
-    let (source, target) = (home.path().join("resource"), home.path().join("db"));
+    let source = home.path().join("resource");
     std::fs::write(&source, bytes).unwrap();
-    extract(&source, &target, 1 << 20, may_lack_digest).map_err(|refusal| refusal.to_string())
+    extract(&source, &home.path().join("folder"), 1 << 20, may_lack_digest)
+        .map_err(|refusal| refusal.to_string())
 }
 
 #[test]
 fn snapshots_of_this_charm_of_the_earlier_one_and_bare_ones_are_taken() {
-    let proved = Database { bytes: 4096 + 32, is_proved: true };
+    let proved = Content::Database(Database { bytes: 4096 + 32, is_proved: true });
     for bytes in
         [file("./db", &snapshot()), file("db", &snapshot()), file("backup/my.db", &snapshot()), snapshot()]
     {
@@ -63,8 +64,30 @@ fn snapshots_of_this_charm_of_the_earlier_one_and_bare_ones_are_taken() {
 }
 
 #[test]
+fn of_a_v2_backup_only_a_members_files_are_taken() {
+    let home = tempfile::tempdir().unwrap();
+    let (source, folder) = (home.path().join("resource"), home.path().join("folder"));
+    let backup = archive(&[
+        (EntryType::Directory, "./etcd0/member/wal/", b""),
+        (EntryType::Regular, "./etcd0/member/wal/0.wal", b"log"),
+        (EntryType::Regular, "./etcd0/member/snap/0.snap", b"state"),
+        (EntryType::Regular, "./etcd0/member/snap/db", b"any"),
+        (EntryType::Regular, "./etcd0/member/wal/deeper/x", b"no"),
+        (EntryType::Regular, "./etcd0/notes", b"no"),
+    ]);
+    std::fs::write(&source, backup).unwrap();
+    assert_eq!(extract(&source, &folder, 11, false).unwrap(), Content::V2Store { bytes: 11 });
+    let member = folder.join(V2_STORE).join("member");
+    assert_eq!(std::fs::read(member.join("wal/0.wal")).unwrap(), b"log");
+    assert_eq!(std::fs::read(member.join("snap/0.snap")).unwrap(), b"state");
+    assert_eq!(std::fs::read_dir(member.join("wal")).unwrap().count(), 1);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(matches!(extract(&source, &folder, 10, false), Err(Refusal::TooLarge { .. })));
+}
+
+#[test]
 fn a_copied_file_needs_the_operators_word() {
-    let unproved = Ok(Database { bytes: 4096, is_proved: false });
+    let unproved = Ok(Content::Database(Database { bytes: 4096, is_proved: false }));
     assert_eq!(restored(&database(), true), unproved);
     assert_eq!(restored(&file("./db", &database()), true), unproved);
     assert!(restored(&database(), false).unwrap_err().contains("skip-hash-check=true"));
@@ -78,9 +101,9 @@ fn what_cannot_be_restored_is_refused_with_what_to_do() {
     let link = archive(&[(EntryType::Symlink, "./db", b"")]);
     let two =
         archive(&[(EntryType::Regular, "a.db", &snapshot()), (EntryType::Regular, "b.db", &snapshot())]);
-    let v2 = archive(&[
+    let both = archive(&[
         (EntryType::Regular, "./member/wal/0.wal", b"x"),
-        (EntryType::Regular, "./member/snap/db", b"x"),
+        (EntryType::Regular, "./snapshot.db", &snapshot()),
     ]);
     let device = archive(&[(EntryType::Char, "./db", b"")]);
     let escaping = file("../db", &snapshot());
@@ -114,10 +137,7 @@ fn what_cannot_be_restored_is_refused_with_what_to_do() {
             "the archive holds a path out of its folder (/etc/db), which no snapshot does; it is not restored",
         ),
         (&two, "the archive holds more than one database; attach one with a single snapshot"),
-        (
-            &v2,
-            "the archive holds a backup of v2 keys, which can only be restored by hand: see etcdctl backup in etcd's documentation",
-        ),
+        (&both, "the archive holds a snapshot and a backup of v2 keys; attach one with a single of them"),
         (
             &bomb,
             "the database in the archive is larger than the 1 MiB that this unit has room for; free disk space and run restore again",
