@@ -1,6 +1,8 @@
 //! Snapshot archives on this machine: streamed from a member into a `.tar.gz`, read again and compared before they get
 //! their name. Memory use is constant; a file under its final name is whole.
 
+mod v2;
+
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -21,6 +23,8 @@ use crate::archive::hex;
 use crate::etcd::{self, Client, SnapshotStream, SnapshotSummary};
 use crate::host::files;
 
+pub use v2::{V2Saved, V2Source, save_v2};
+
 /// What the snapshot is called in the archive. The leading `./` is how the earlier charm's restore tells an archive
 /// of v3 keys from one of v2 keys.
 const ENTRY: &[u8] = b"./db";
@@ -30,6 +34,8 @@ const PARTIAL: &str = ".etcd-snapshot.tar.gz.partial";
 const RESERVE: u64 = 16 << 20;
 /// Bytes a second that even a slow network and a slow disk manage together.
 const SLOWEST: u64 = 1 << 20;
+/// Seconds whose names are tried.
+const NAMES: u64 = 5;
 /// Size of tar's blocks.
 const BLOCK: usize = 512;
 
@@ -101,10 +107,23 @@ pub async fn save(client: &Client, directory: &Path, now_s: u64, progress: &Prog
         .with_context(|| format!("cannot save the snapshot within {} s", limit.as_secs()))?;
     let snapshot = written.with_context(|| cannot_write(directory))?;
     let (bytes, sha256) = read_again(&partial.0, &snapshot, progress).await?;
-    let path = directory.join(format!("etcd-snapshot-{}.tar.gz", stamp(now_s)));
-    files::publish(&partial.0, &path)
-        .with_context(|| format!("cannot name the archive {}", path.display()))?;
+    let path = name(&partial.0, directory, now_s).await?;
     Ok(Saved { path, bytes, sha256, snapshot })
+}
+
+/// Gives an archive its name. Where another one has that of this second, the next second's is taken, when it has come.
+async fn name(partial: &Path, directory: &Path, now_s: u64) -> Result<PathBuf> {
+    let named = |second| directory.join(format!("etcd-snapshot-{}.tar.gz", stamp(second)));
+    for second in now_s..now_s + NAMES {
+        match files::publish(partial, named(second)) {
+            Ok(()) => return Ok(named(second)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(error).with_context(|| cannot_write(directory)),
+        }
+    }
+    bail!("cannot name the archive: {} is there already; run it again", named(now_s).display())
 }
 
 fn cannot_write(directory: &Path) -> String {
@@ -117,7 +136,7 @@ fn check_space(bytes: u64, free: u64, directory: &Path) -> Result<()> {
     if free < needed {
         let (needed, free) = (needed.div_ceil(1 << 20), free >> 20);
         bail!(
-            "cannot save a snapshot in {}: {free} MiB are free, {needed} MiB are needed",
+            "cannot save a snapshot in {}: {free} MiB are free, {needed} MiB are needed; make space or name another directory",
             directory.display()
         );
     }

@@ -38,12 +38,33 @@ pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
     Ok(())
 }
 
+/// Time that went by between one wait and the next, looking included: at a server that does not answer, that takes
+/// longer than the pauses. What steps take is not waiting.
+#[derive(Debug, Default)]
+struct Waited {
+    total: Duration,
+    since: Option<Instant>,
+}
+
+impl Waited {
+    fn add_until(&mut self, now: Instant) -> Duration {
+        if let Some(since) = self.since.replace(now) {
+            self.total += now.saturating_duration_since(since);
+        }
+        self.total
+    }
+
+    fn pause(&mut self) {
+        self.since = None;
+    }
+}
+
 /// One run's progress through the loop.
 struct Run<'a> {
     facts: &'a Facts,
     tools: &'a Tools,
     tried: Tried,
-    waited: Duration,
+    waited: Waited,
     /// Since when, and for what, the run is waiting without a break.
     waiting: Option<(Instant, String)>,
     told: bool,
@@ -51,7 +72,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(facts: &'a Facts, tools: &'a Tools) -> Run<'a> {
-        Run { facts, tools, tried: Tried::default(), waited: Duration::ZERO, waiting: None, told: false }
+        Run { facts, tools, tried: Tried::default(), waited: Waited::default(), waiting: None, told: false }
     }
 
     /// Ends with the world as it was last seen and the status to show.
@@ -83,6 +104,7 @@ impl<'a> Run<'a> {
         match act::perform(step, world, self.tools).await {
             Ok(()) => {
                 self.waiting = None;
+                self.waited.pause();
                 tracing::info!("{step}");
             }
             Err(Trouble::NotYet(reason)) => {
@@ -108,14 +130,13 @@ impl<'a> Run<'a> {
             _ => Instant::now(),
         };
         self.waiting = Some((since, reason.to_owned()));
-        if since.elapsed() > patience || self.waited > WAITING_MAX {
+        if self.waited.add_until(Instant::now()) > WAITING_MAX || since.elapsed() > patience {
             return false;
         }
         self.tell(since, reason).await;
         // Units of one application start together; their numbers keep them from asking together for ever.
         let pause = Duration::from_millis(200 + u64::from(self.facts.unit.number() % 8) * 15);
         tokio::time::sleep(pause).await;
-        self.waited += pause;
         true
     }
 
@@ -128,5 +149,22 @@ impl<'a> Run<'a> {
         if let Err(error) = self.tools.status_set(&status).await {
             tracing::debug!(error = %error, "the status could not be shown");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_counts_as_waiting_and_work_does_not() {
+        let begun = Instant::now();
+        let at = |second: u64| begun + Duration::from_secs(second);
+        let mut waited = Waited::default();
+        assert_eq!(waited.add_until(at(5)), Duration::ZERO);
+        assert_eq!(waited.add_until(at(8)), Duration::from_secs(3));
+        waited.pause();
+        assert_eq!(waited.add_until(at(60)), Duration::from_secs(3));
+        assert_eq!(waited.add_until(at(61)), Duration::from_secs(4));
     }
 }

@@ -1,11 +1,14 @@
 //! The cluster as actions reach it: through a voter that has just proved its quorum. Maintenance holds a lock in etcd,
 //! so that it happens in one place at a time.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::etcd::{self, Client, Credentials, Lock, Member, MemberStatus};
+use crate::decide::DATA;
+use crate::etcd::{self, Client, Credentials, Lock, Member, MemberId, MemberStatus, read_config};
+use crate::host::files;
 use crate::juju::UnitName;
 use crate::observe::{self, Local};
 use crate::world::{Door, Roster};
@@ -14,6 +17,12 @@ use crate::world::{Door, Roster};
 const LOCK: &str = "etcd-charm/maintenance";
 /// A run that dies keeps others out no longer than this.
 const LOCK_TTL_S: i64 = 60;
+
+/// A raft leader that was just lost has been replaced after this time, if it can be.
+pub(super) const ELECTION: Duration = Duration::from_secs(2);
+
+/// Bytes that stay free on the disk beside a second database.
+const RESERVE: u64 = 32 << 20;
 
 /// What an operator is told to do when the members do not all work.
 pub(super) const LOOK_FIRST: &str = "run the health action, and this one again when all members are healthy";
@@ -24,6 +33,14 @@ pub(super) struct Cluster {
     /// A voter that has caught up: this unit's own if possible.
     pub client: Client,
     credentials: Credentials,
+    own: Option<Own>,
+}
+
+/// This unit's own member, where it answers.
+#[derive(Debug)]
+struct Own {
+    member: MemberId,
+    data: PathBuf,
 }
 
 /// A member and what it says of itself, or why it says nothing.
@@ -38,27 +55,43 @@ impl Cluster {
         let credentials = look.host.credentials.as_ref().map(Credentials::from).context(
             "this unit has no certificates yet; relate etcd to a certificate authority and wait until it is active",
         )?;
-        let own = observe::own_endpoints(&look.host);
+        let doors = observe::own_endpoints(&look.host);
+        let own = Own::find(look);
         if votes(&look.etcd.door)
-            && let Ok(client) = etcd::reach(&own, &credentials).await
+            && let Ok(client) = etcd::reach(&doors, &credentials).await
         {
-            return Ok(Cluster { client, credentials });
+            return Ok(Cluster { client, credentials, own });
         }
         let others: Vec<String> = known(&look.etcd.roster)
             .iter()
             .filter(|m| !m.learner)
             .flat_map(|m| m.client_urls.clone())
             .collect();
-        let client = etcd::reach(&others, &credentials).await.map_err(|error| {
+        if others.is_empty()
+            && let Some(why) = why_silent(&look.etcd.door)
+        {
+            bail!("{why}");
+        }
+        let mut reached = etcd::reach(&others, &credentials).await;
+        if reached.is_err() {
+            tokio::time::sleep(ELECTION).await;
+            reached = etcd::reach(&others, &credentials).await;
+        }
+        let client = reached.map_err(|error| {
             anyhow!("the cluster has no quorum: {error}; run the health action and bring its machines back")
         })?;
-        Ok(Cluster { client, credentials })
+        Ok(Cluster { client, credentials, own })
+    }
+
+    /// Why this unit's own member has no room to be defragmented. The disks of others cannot be seen from here.
+    pub fn why_no_room(&self, surveyed: &[Surveyed]) -> Option<String> {
+        no_room(self.own.as_ref()?, surveyed)
     }
 
     /// A cluster by one client URL.
     #[cfg(test)]
     pub fn at(client: Client, credentials: Credentials) -> Cluster {
-        Cluster { client, credentials }
+        Cluster { client, credentials, own: None }
     }
 
     /// A client for one member.
@@ -169,6 +202,48 @@ pub(super) fn name(member: &Member) -> String {
     if member.is_started() { member.name.clone() } else { format!("unstarted-{}", member.id) }
 }
 
+/// Why this unit's own server does not answer, and what to do, when it does not.
+pub(super) fn why_silent(door: &Door) -> Option<String> {
+    match door {
+        Door::Open(_) => None,
+        Door::Mute(says) => {
+            Some(format!("etcd runs on this unit and does not answer: {says}; run the action on another unit"))
+        }
+        Door::Closed => Some(
+            "etcd is not running on this unit; run the action on another, or see in juju status what this one waits for"
+                .to_owned(),
+        ),
+    }
+}
+
+impl Own {
+    fn find(look: &Local) -> Option<Own> {
+        let Door::Open(status) = &look.etcd.door else { return None };
+        let config = look.host.config.as_deref().and_then(|config| read_config(config).ok());
+        let data = config.and_then(|config| config.data_dir).unwrap_or_else(|| DATA.to_owned());
+        Some(Own { member: status.member, data: PathBuf::from(data) })
+    }
+}
+
+/// etcd writes a second database of what is in use, and ends when the disk is full.
+fn no_room(own: &Own, surveyed: &[Surveyed]) -> Option<String> {
+    let (member, status) = surveyed.iter().find(|(member, _)| member.id == own.member)?;
+    let needed = u64::try_from(status.as_ref().ok()?.db_in_use_bytes).unwrap_or(0) + RESERVE;
+    let (name, data) = (name(member), own.data.display());
+    let free = match files::free_bytes(&own.data) {
+        Ok(free) => free,
+        Err(error) => {
+            return Some(format!("cannot tell how much space is free in {data}: {error}; see to its disk"));
+        }
+    };
+    (free < needed).then(|| {
+        let (free, needed) = (free >> 20, needed.div_ceil(1 << 20));
+        format!(
+            "cannot defragment {name}: {free} MiB are free in {data}, {needed} MiB are needed; make space on this unit and run it again"
+        )
+    })
+}
+
 fn votes(door: &Door) -> bool {
     matches!(door, Door::Open(status) if !status.learner)
 }
@@ -184,7 +259,7 @@ fn known(roster: &Roster) -> &[Member] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::etcd::{ClusterId, MemberId};
+    use crate::etcd::ClusterId;
 
     fn surveyed(name: &str, learner: bool, raft_leader: Option<u64>) -> Surveyed {
         let member = Member {
@@ -225,6 +300,20 @@ mod tests {
         for (sick, why) in cases {
             assert_eq!(why_not_busy(&[well(), sick]).as_deref(), Some(why));
         }
+    }
+
+    #[test]
+    fn a_member_without_room_is_not_defragmented() {
+        let home = tempfile::tempdir().unwrap();
+        let own = Own { member: MemberId(1), data: home.path().to_owned() };
+        let (member, status) = surveyed("etcd0", false, Some(1));
+        let large = MemberStatus { db_in_use_bytes: i64::MAX / 2, ..status.clone().unwrap() };
+        assert_eq!(no_room(&own, &[(member.clone(), status)]), None);
+        let why = no_room(&own, &[(member, Ok(large))]).unwrap();
+        assert!(why.starts_with("cannot defragment etcd0: "), "{why}");
+        assert!(why.ends_with("make space on this unit and run it again"), "{why}");
+        let nowhere = Own { data: PathBuf::from("/no/such/place"), ..own };
+        assert!(no_room(&nowhere, &[surveyed("etcd0", false, Some(1))]).is_some());
     }
 
     #[test]

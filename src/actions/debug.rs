@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use time::OffsetDateTime;
 
 use super::redact::redact;
-use super::{HOME, Report, Results, alarms, cluster};
+use super::{HOME, Report, Results, alarms, cannot_write, cluster};
 use crate::decide::{COMMON, DATA};
 use crate::host::{self, files};
 use crate::juju::Context;
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, look: &Result<Local>) -> Result<Repor
     let path = format!("{HOME}/etcd-debug-{}.tar.gz", backup::stamp(now_s));
     let packed = pack(&parts(context, look, now_s).await, &secrets(look))?;
     files::make_missing_dir(HOME, 0o755).with_context(|| format!("cannot make {HOME}"))?;
-    files::write_atomic(&path, &packed, 0o600).with_context(|| format!("cannot write {path}"))?;
+    files::write_atomic(&path, &packed, 0o600).with_context(|| cannot_write(&path))?;
     files::give_to("ubuntu", &path).with_context(|| format!("cannot give {path} to user ubuntu"))?;
     Ok(Report::of(Results::from([
         ("sha256".to_owned(), archive::sha256(&packed)),

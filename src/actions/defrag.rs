@@ -76,7 +76,11 @@ async fn each(
     done: &mut Vec<Defragmented>,
 ) -> Result<()> {
     let mut heir = None;
-    for id in order(&all_well(cluster).await?) {
+    let surveyed = all_well(cluster).await?;
+    if let Some(why) = cluster.why_no_room(&surveyed) {
+        bail!("{why}");
+    }
+    for id in order(&surveyed) {
         exclusive.check(cluster).await?;
         // Looked at again before each: what was true a minute ago protects nobody.
         let surveyed = all_well(cluster).await?;

@@ -7,13 +7,25 @@ use super::cluster;
 use super::{Report, Results};
 use crate::etcd::{Alarm, Member};
 use crate::observe::{self, Local};
-use crate::world::{Door, Health, Roster};
+use crate::world::{Health, Roster};
 
-pub(super) async fn run(look: &Local) -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
+    let mut look = super::look().await?;
+    if let Roster::Unconfirmed { .. } = look.etcd.roster {
+        tokio::time::sleep(cluster::ELECTION).await;
+        look = super::look().await?;
+    }
+    report(&look).await
+}
+
+async fn report(look: &Local) -> Result<Report> {
     let (members, without_quorum) = match &look.etcd.roster {
         Roster::Confirmed(members) => (members, None),
         Roster::Unconfirmed { cause, remembered } => (remembered, Some(cause)),
-        Roster::NobodyToAsk => bail!("{}", nobody(look)),
+        Roster::NobodyToAsk => match cluster::why_silent(&look.etcd.door) {
+            Some(why) => bail!("{why}"),
+            None => bail!("etcd on this unit answers and names no member; try again"),
+        },
     };
     let mut results = Results::new();
     let mut lines = Vec::new();
@@ -30,15 +42,6 @@ pub(super) async fn run(look: &Local) -> Result<Report> {
     results.insert("output".to_owned(), lines.join("\n"));
     let failure = (!healthy).then(|| why(without_quorum, alarms));
     Ok(Report { results, failure })
-}
-
-fn nobody(look: &Local) -> String {
-    match &look.etcd.door {
-        Door::Mute(says) => format!("etcd runs on this unit and does not answer: {says}"),
-        Door::Closed | Door::Open(_) => {
-            "etcd is not running on this unit; juju status says what it is waiting for".to_owned()
-        }
-    }
 }
 
 fn why(without_quorum: Option<&String>, alarms: &[Alarm]) -> String {

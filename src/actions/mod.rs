@@ -68,7 +68,7 @@ pub async fn run(name: &str, context: &Context, tools: &Tools) -> Result<()> {
 async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report> {
     let unit = &context.unit;
     match name {
-        "health" => health::run(&look().await?).await,
+        "health" => health::run().await,
         "package-client-credentials" | "package-client-certificates" | "generate-client-certificates" => {
             package_credentials::run(unit, &look().await?)
         }
@@ -92,6 +92,11 @@ async fn tell(tools: &Tools, line: &str) {
     if let Err(error) = tools.action_log(line).await {
         tracing::debug!(%error, line, "the action's progress was not shown");
     }
+}
+
+/// What is told with the system's reason when a file for the operator cannot be made.
+fn cannot_write(path: &str) -> String {
+    format!("cannot write {path}; see to its disk and run it again")
 }
 
 async fn look() -> Result<Local> {

@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{HOME, Report, Results};
+use super::cluster::why_silent;
+use super::{HOME, Report, Results, cannot_write};
 use crate::archive;
 use crate::host::files;
 use crate::juju::UnitName;
@@ -19,6 +20,9 @@ pub(super) fn run(unit: &UnitName, look: &Local) -> Result<Report> {
         );
     };
     let Roster::Confirmed(members) = &look.etcd.roster else {
+        if let Some(why) = why_silent(&look.etcd.door) {
+            bail!("{why}");
+        }
         bail!("the cluster does not answer, so its addresses are not known; run the health action");
     };
     let mut endpoints: Vec<String> = members
@@ -36,7 +40,7 @@ pub(super) fn run(unit: &UnitName, look: &Local) -> Result<Report> {
     ])
     .context("cannot pack the credentials")?;
     files::make_missing_dir(HOME, 0o755).with_context(|| format!("cannot make {HOME}"))?;
-    files::write_atomic(ARCHIVE, &packed, 0o600).with_context(|| format!("cannot write {ARCHIVE}"))?;
+    files::write_atomic(ARCHIVE, &packed, 0o600).with_context(|| cannot_write(ARCHIVE))?;
     files::give_to("ubuntu", ARCHIVE).with_context(|| format!("cannot give {ARCHIVE} to user ubuntu"))?;
     Ok(Report::of(Results::from([
         ("path".to_owned(), ARCHIVE.to_owned()),

@@ -1,5 +1,7 @@
 //! `snapshot`: the whole database in one private archive on this unit, checked before success is told.
 
+mod v2;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,21 +28,18 @@ pub(super) async fn run(
     parameters: &Parameters,
     tools: &Tools,
 ) -> Result<Report> {
+    let target =
+        parameters.text("target")?.map_or_else(|| format!("{HOME}/etcd-snapshots"), ToOwned::to_owned);
     match parameters.text("keys-version")? {
         None | Some("v3") => {}
-        Some("v2") => {
-            bail!("keys-version: v2 is not available yet in this revision of the charm; accepted: v3")
-        }
+        Some("v2") => return v2::run(unit, look, &target, tools).await,
         Some(other) => bail!("keys-version: {other} is neither v3 nor v2"),
     }
-    let target = match parameters.text("target")? {
-        Some(target) => prepare(target)?,
-        None => prepare(&format!("{HOME}/etcd-snapshots"))?,
-    };
     let source = source(look).await?;
+    let target = Target::prepare(&target)?;
     let progress = Progress::default();
-    let saving = backup::save(&source.client, &target, clock::now_s(), &progress);
-    let saved = telling(saving, &progress, tools).await?;
+    let saving = backup::save(&source.client, &target.path, clock::now_s(), &progress);
+    let saved = target.keep_if(telling(saving, &progress, tools).await)?;
     Ok(Report::of(results(unit, &saved, &source).await))
 }
 
@@ -76,20 +75,47 @@ async fn source(look: &Local) -> Result<Source> {
     Err(without_quorum)
 }
 
-/// The directory, made if it is missing: then it is private too. One that is there stays as its owner has it.
-fn prepare(target: &str) -> Result<PathBuf> {
-    let path = Path::new(target);
-    if !path.is_absolute() {
-        bail!("target: {target} is not an absolute path; accepted: one such as {HOME}/etcd-snapshots");
+/// Where the archive goes. Directories that were made for it are gone again when there is none.
+struct Target {
+    path: PathBuf,
+    /// What was not there before, the deepest first.
+    made: Vec<PathBuf>,
+}
+
+impl Target {
+    /// The directory, made if it is missing: then it is private too. One that is there stays as its owner has it.
+    fn prepare(target: &str) -> Result<Target> {
+        let path = Path::new(target);
+        if !path.is_absolute() {
+            bail!("target: {target} is not an absolute path; accepted: one such as {HOME}/etcd-snapshots");
+        }
+        if path.exists() && !path.is_dir() {
+            bail!("target: {target} is not a directory; name one, or a path where one can be made");
+        }
+        let made = path.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+        let target = Target { path: path.to_owned(), made };
+        target.keep_if(target.make())?;
+        Ok(target)
     }
-    if path.exists() && !path.is_dir() {
-        bail!("target: {target} is not a directory; name one, or a path where one can be made");
+
+    fn make(&self) -> Result<()> {
+        let path = &self.path;
+        let remedy = || {
+            format!("target: cannot make the directory {}; name one that this unit can write", path.display())
+        };
+        if files::make_missing_dir(path, 0o700).with_context(remedy)? == Written::Changed {
+            files::give_to("ubuntu", path).with_context(remedy)?;
+        }
+        Ok(())
     }
-    let remedy = || format!("target: cannot make the directory {target}; name one that this unit can write");
-    if files::make_missing_dir(path, 0o700).with_context(remedy)? == Written::Changed {
-        files::give_to("ubuntu", path).with_context(remedy)?;
+
+    /// Hands on how it went, and takes the directories away if it went wrong. One with something in it stays.
+    fn keep_if<T>(&self, outcome: Result<T>) -> Result<T> {
+        if outcome.is_err() {
+            self.made.iter().take_while(|path| std::fs::remove_dir(path).is_ok()).for_each(drop);
+        }
+        outcome
     }
-    Ok(path.to_owned())
 }
 
 /// Shows how far the work has come while it goes on.
@@ -107,17 +133,12 @@ async fn telling<T>(work: impl Future<Output = T>, progress: impl fmt::Display, 
 }
 
 async fn results(unit: &UnitName, saved: &Saved, source: &Source) -> Results {
-    let path = saved.path.display();
     let snapshot = &saved.snapshot;
-    let mut results = Results::from([
-        ("snapshot.path".to_owned(), path.to_string()),
-        ("snapshot.size".to_owned(), human(saved.bytes)),
-        ("snapshot.size-bytes".to_owned(), saved.bytes.to_string()),
+    let mut results = archive_results(unit, &saved.path, saved.bytes, saved.sha256.clone());
+    results.extend([
         ("snapshot.db-size-bytes".to_owned(), snapshot.bytes.to_string()),
-        ("snapshot.sha256".to_owned(), saved.sha256.clone()),
         ("snapshot.version".to_owned(), snapshot.version.to_string()),
         ("snapshot.revision".to_owned(), snapshot.revision.to_string()),
-        ("copy.cmd".to_owned(), format!("juju scp {unit}:{path} .")),
     ]);
     // Counted at that very revision, which the snapshot is sure to hold. History may have been compacted meanwhile:
     // then nobody can tell any more.
@@ -128,6 +149,18 @@ async fn results(unit: &UnitName, saved: &Saved, source: &Source) -> Results {
         results.insert("snapshot.warning".to_owned(), warning.clone());
     }
     results
+}
+
+/// What is told of every archive.
+fn archive_results(unit: &UnitName, path: &Path, bytes: u64, sha256: String) -> Results {
+    let path = path.display();
+    Results::from([
+        ("snapshot.path".to_owned(), path.to_string()),
+        ("snapshot.size".to_owned(), human(bytes)),
+        ("snapshot.size-bytes".to_owned(), bytes.to_string()),
+        ("snapshot.sha256".to_owned(), sha256),
+        ("copy.cmd".to_owned(), format!("juju scp {unit}:{path} .")),
+    ])
 }
 
 /// As `du -h` prints it, which is what the earlier charm showed: `68K`, `1.3G`, rounded up.
@@ -148,7 +181,10 @@ pub(super) fn human(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
+    use crate::juju::FakeTools;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -156,7 +192,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let refused = |target: &str| prepare(target).unwrap_err().to_string();
+        let refused = |target: &str| Target::prepare(target).err().unwrap().to_string();
         assert_eq!(
             refused("snapshots"),
             "target: snapshots is not an absolute path; accepted: one such as /home/ubuntu/etcd-snapshots"
@@ -172,11 +208,29 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         let fresh = home.path().join("a/b");
-        assert_eq!(prepare(fresh.to_str().unwrap()).unwrap(), fresh);
+        let target = Target::prepare(fresh.to_str().unwrap()).unwrap();
         assert_eq!(mode(&fresh), 0o700);
         std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o750)).unwrap();
-        prepare(fresh.to_str().unwrap()).unwrap();
+        let again = Target::prepare(fresh.to_str().unwrap()).unwrap();
         assert_eq!(mode(&fresh), 0o750);
+        // Whoever has made it takes it away, and only when it is empty.
+        assert!(again.keep_if::<()>(Err(anyhow!("no space"))).is_err());
+        assert!(fresh.exists());
+        std::fs::write(fresh.join("other"), "").unwrap();
+        assert!(target.keep_if::<()>(Err(anyhow!("no space"))).is_err());
+        assert!(fresh.exists());
+        std::fs::remove_file(fresh.join("other")).unwrap();
+        assert!(target.keep_if(Ok(())).is_ok() && fresh.exists());
+        assert!(target.keep_if::<()>(Err(anyhow!("no space"))).is_err());
+        assert!(!fresh.exists() && !home.path().join("a").exists() && home.path().exists());
+    }
+
+    #[tokio::test]
+    async fn long_work_gives_signs_of_life() {
+        let fake = FakeTools::new().tool("action-log", "exit 0");
+        let work = tokio::time::sleep(TELL_EVERY + Duration::from_millis(800));
+        telling(work, "saved 7 of 9 MiB", &fake.tools()).await;
+        assert_eq!(fake.calls(), ["action-log|--|saved 7 of 9 MiB"]);
     }
 
     #[test]

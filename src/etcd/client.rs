@@ -114,9 +114,7 @@ impl Client {
                 Error::of(error, Asked { call, endpoint: &self.endpoint, waited: started.elapsed() })
             })
         };
-        tokio::time::timeout(limit, asked)
-            .await
-            .unwrap_or_else(|_| Err(Error::timed_out(call, started.elapsed())))
+        tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(Error::timed_out(call, limit)))
     }
 
     /// Prepares the connection; the library opens it with the first request, so only the credentials can be wrong.

@@ -169,7 +169,9 @@ impl Error {
     }
 
     pub(super) fn timed_out(call: &'static str, waited: Duration) -> Error {
-        Error::TimedOut { call, after_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX) }
+        // Rounded: a text that is never the same twice looks like news.
+        let after_ms = (waited.as_millis() + 50) / 100 * 100;
+        Error::TimedOut { call, after_ms: u64::try_from(after_ms).unwrap_or(u64::MAX) }
     }
 
     pub(super) fn of(error: etcd_client::Error, asked: Asked<'_>) -> Error {

@@ -14,4 +14,6 @@ pub use log::{LogBuffer, StandardOutput, complain};
 pub use names::{RelationId, UnitName};
 pub use network::{Host, Network};
 pub use status::{Status, StatusKind};
+#[cfg(test)]
+pub(crate) use tools::fake::FakeTools;
 pub use tools::{Databag, GoalState, SecretOwner, ToolError, Tools};

@@ -130,6 +130,10 @@ const ACTIONS: &[Row] = &[
         "target: cannot make the directory /proc/backups; name one that this unit can write: \
          No such file or directory (os error 2)",
     ),
+    (
+        &["snapshot", "keys-version=v2"],
+        "keys-version: v2 cannot be saved: the v2 store is off; set enable_v2=true if it holds keys, or use keys-version=v3",
+    ),
     (&["compact", "revision=abc"], "revision: \"abc\" is not a whole number from 1 up"),
     (&["compact", "revision=0"], "revision: 0 is not a whole number from 1 up"),
     (&["compact", "revision=-3"], "revision: -3 is not a whole number from 1 up"),

@@ -17,6 +17,7 @@ mod certificates;
 mod crashes;
 mod deploying;
 mod documentation;
+mod hostile;
 mod internal_authority;
 mod losing;
 mod maintenance;
@@ -28,6 +29,7 @@ mod reference;
 mod restoring;
 mod scaling;
 mod sim;
+mod snapshots;
 mod sources;
 mod upgrading;
 

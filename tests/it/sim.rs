@@ -201,8 +201,11 @@ impl Model {
 
     /// Runs an action; its results, and the failure message if it failed.
     pub fn action(&self, unit: &str, words: &[&str]) -> (Value, Option<String>) {
-        let arguments: Vec<&str> =
-            ["run", unit].into_iter().chain(words.iter().copied()).chain(["--format", "json"]).collect();
+        let arguments: Vec<&str> = ["run", "--wait=5m", unit]
+            .into_iter()
+            .chain(words.iter().copied())
+            .chain(["--format", "json"])
+            .collect();
         let output = self.attempt(&arguments);
         let answer: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));

@@ -8,15 +8,15 @@ use tempfile::TempDir;
 use super::Tools;
 
 /// A directory of tools that note how they were called.
-pub(in crate::juju) struct FakeTools(TempDir);
+pub(crate) struct FakeTools(TempDir);
 
 impl FakeTools {
-    pub(in crate::juju) fn new() -> FakeTools {
+    pub(crate) fn new() -> FakeTools {
         FakeTools(tempfile::tempdir().unwrap())
     }
 
     /// Adds a tool that runs `script` with the call's arguments.
-    pub(in crate::juju) fn tool(self, name: &str, script: &str) -> FakeTools {
+    pub(crate) fn tool(self, name: &str, script: &str) -> FakeTools {
         let path = self.0.path().join(name);
         let calls = self.0.path().join("calls");
         // One call is one record: words parted by "|", ended by a zero byte, as words may hold line ends.
@@ -50,12 +50,12 @@ impl FakeTools {
         fs::read_to_string(self.0.path().join("kept")).unwrap()
     }
 
-    pub(in crate::juju) fn tools(&self) -> Tools {
+    pub(crate) fn tools(&self) -> Tools {
         Tools::with_path(self.0.path())
     }
 
     /// Every call so far, its words parted by `|`.
-    pub(in crate::juju) fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.0.path().join("calls")).unwrap_or_default();
         calls.split_terminator('\0').map(ToOwned::to_owned).collect()
     }
