@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::host::{Installed, Release};
 use crate::juju::{Databag, JujuVersion, Proxies, RelationId, UnitName};
 use crate::options::{CertificateAuthority, OptionError, Options};
+use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
 use crate::relations::certificates::Request;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
@@ -57,7 +58,7 @@ pub struct World {
     pub peers: Peers,
     /// The certificate authority.
     pub authority: Authority,
-    /// Everyone related to `db`.
+    /// Everyone related to an endpoint that this charm provides.
     pub consumers: Vec<Consumer>,
     /// Attached instances of storage `data`, such as `data/0`.
     pub storage: Vec<String>,
@@ -189,9 +190,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// An application related to `db`.
+/// An application related to an endpoint that this charm provides.
 #[derive(Debug, Clone)]
 pub struct Consumer {
+    /// What it takes.
+    pub endpoint: Endpoint,
     /// The relation.
     pub relation: RelationId,
     /// What this unit's databag on it holds now.

@@ -153,6 +153,7 @@ mod tests {
     use super::super::worlds::{done, member, settled};
     use super::*;
     use crate::etcd::Settings;
+    use crate::relations::Endpoint;
     use crate::world::{Consumer, Roster};
 
     /// Unit 0 of three, told to listen elsewhere.
@@ -177,7 +178,7 @@ mod tests {
 
     fn consumer(w: &mut World) {
         let published = [("connection_string".to_owned(), "https://10.0.0.1:2379".to_owned())].into();
-        w.consumers = vec![Consumer { relation: "db:7".parse().unwrap(), published }];
+        w.consumers = vec![Consumer { endpoint: Endpoint::Db, relation: "db:7".parse().unwrap(), published }];
     }
 
     #[test]

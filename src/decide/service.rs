@@ -15,6 +15,9 @@ pub const COMMON: &str = "/var/snap/etcd/common";
 /// Where members keep their data; snapd copies it to the next revision's folder on a refresh.
 pub const DATA: &str = "/var/snap/etcd/current";
 
+/// Where etcd's own documentation puts metrics.
+const METRICS_PORT: u16 = 2381;
+
 /// This unit's client URL, once it has an address and its options can be read.
 pub(super) fn client_url(w: &World) -> Option<String> {
     Some(url(w.addresses.client.as_ref()?, w.options.as_ref().ok()?.port))
@@ -141,6 +144,7 @@ fn why_storage_waits(w: &World) -> Option<String> {
 
 fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
     let peer_url = peer_url(w)?;
+    let metrics_url = metrics_url(w, options)?;
     let Ports { client, peer } = ports::ports(w, options)?;
     let mut listen_client_urls: Vec<String> =
         client.iter().flat_map(|port| listen(options, &w.addresses.client_bind, *port)).collect();
@@ -159,7 +163,7 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
             .filter_map(|port| listen(options, &w.addresses.peer_bind, port).into_iter().next())
             .collect(),
         initial_advertise_peer_urls: vec![peer_url],
-        listen_metrics_urls: Vec::new(),
+        listen_metrics_urls: vec![metrics_url],
         initial_cluster: birth.cluster,
         initial_cluster_token: birth.token,
         initial_cluster_state: birth.state,
@@ -200,6 +204,18 @@ fn listen(options: &Options, bind: &Option<String>, port: u16) -> Vec<String> {
     }
 }
 
+/// Metrics and health for this machine alone, without a key.
+fn metrics_url(w: &World, options: &Options) -> Option<String> {
+    let Ports { client, peer } = ports::ports(w, options)?;
+    let taken = [client, peer, vec![options.port, options.management_port]].concat();
+    Some(format!("http://127.0.0.1:{}", metrics_port(&taken)))
+}
+
+/// 2381, or the next one up that neither clients nor members use or are about to use.
+fn metrics_port(taken: &[u16]) -> u16 {
+    (METRICS_PORT..).find(|port| !taken.contains(port)).unwrap_or(METRICS_PORT)
+}
+
 fn no_address() -> Next {
     Next::Done(Status::waiting("Waiting for an address for this unit"))
 }
@@ -211,4 +227,27 @@ fn unreadable_version() -> Next {
 /// The version that is installed, for those who publish it.
 pub(super) fn version(w: &World) -> Option<Version> {
     w.own_status().map(|status| status.version.clone()).or_else(|| w.installed_version())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_keep_out_of_the_way_of_the_chosen_ports() {
+        assert_eq!(metrics_port(&[2379, 2380]), 2381);
+        assert_eq!(metrics_port(&[2381, 2380]), 2382);
+        assert_eq!(metrics_port(&[2379, 2382, 2381, 2380]), 2383);
+    }
+
+    /// A refresh brings the listener to a cluster that runs without one: each member restarts once for it.
+    #[test]
+    fn a_file_without_metrics_listener_is_replaced_with_a_restart() {
+        let mut w = crate::decide::worlds::settled(0, &crate::decide::worlds::three());
+        let before = w.host.config.clone().unwrap();
+        assert!(before.contains("listen-metrics-urls: http://127.0.0.1:2381"), "{before}");
+        let without = before.lines().filter(|line| !line.starts_with("listen-metrics-urls"));
+        w.host.config = Some(without.map(|line| format!("{line}\n")).collect());
+        assert!(matches!(next(&w), Some(Next::Do(Step::WriteConfig { restart: true, .. }))));
+    }
 }

@@ -8,8 +8,8 @@ use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::db::{self, ClientData};
-use crate::relations::{Changes, changes};
-use crate::world::{Door, Health, Leadership, World};
+use crate::relations::{Changes, Endpoint, changes, proxy};
+use crate::world::{Consumer, Door, Health, Leadership, World};
 
 /// What to write, already reduced to differences. Everything here takes effect when the hook succeeds, except
 /// the leader settings, which do so at once.
@@ -62,8 +62,12 @@ fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
 /// beats none.
 fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
     let Some(data) = client_data(w) else { return Vec::new() };
-    let wanted = db::publish(&data);
-    w.consumers.iter().map(|one| (one.relation.clone(), changes(&one.published, &wanted))).collect()
+    let wanted = |endpoint| match endpoint {
+        Endpoint::Db => db::publish(&data),
+        Endpoint::Proxy => proxy::publish(&data),
+    };
+    let told = |one: &Consumer| (one.relation.clone(), changes(&one.published, &wanted(one.endpoint)));
+    w.consumers.iter().map(told).collect()
 }
 
 /// A unit speaks of itself once it votes; a member that is only down for a moment is still a member.
@@ -163,17 +167,17 @@ fn settings(w: &World) -> Changes {
 fn client_data(w: &World) -> Option<ClientData> {
     let credentials = w.host.credentials.as_ref()?;
     let members = w.members()?;
-    let endpoints: Vec<String> = members
-        .iter()
-        .filter(|member| serves(w, member))
-        .filter_map(|member| member.client_urls.first().cloned())
-        .collect();
+    let serving: Vec<&Member> = members.iter().filter(|member| serves(w, member)).collect();
+    let endpoints: Vec<String> =
+        serving.iter().filter_map(|member| member.client_urls.first().cloned()).collect();
+    let named = |member: &&Member| Some((member.name.clone(), member.peer_urls.first()?.clone()));
     (!endpoints.is_empty()).then_some(())?;
     Some(ClientData {
         ca: credentials.ca.clone(),
         certificate: credentials.client_certificate.clone(),
         key: credentials.client_key.clone(),
         endpoints,
+        peers: serving.iter().filter_map(named).collect(),
         version: oldest_version(w)?,
     })
 }
@@ -198,3 +202,6 @@ fn oldest_version(w: &World) -> Option<crate::etcd::Version> {
     let others = w.peers.units.values().filter_map(|peer| peer.record.version.clone());
     others.chain(w.own_status().map(|status| status.version.clone())).min()
 }
+
+#[cfg(test)]
+mod tests;

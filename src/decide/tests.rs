@@ -353,36 +353,3 @@ fn a_sick_member_is_named_with_its_address() {
     let status = done(next(&w));
     assert_eq!(status.to_string(), "blocked UnHealthy with 3 known peers: etcd2 (10.0.0.3) unreachable");
 }
-
-#[test]
-fn all_units_give_consumers_the_same() {
-    let told = |own: u32| {
-        let mut w = settled(own, &three());
-        w.consumers = vec![Consumer { relation: "db:7".parse().unwrap(), published: Databag::new() }];
-        let all = publication(&w, "t").unit;
-        all.into_iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1
-    };
-    assert_eq!(told(0), told(1));
-    assert_eq!(told(1), told(2));
-    let string = told(0)["connection_string"].clone().unwrap();
-    assert_eq!(string, "https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379");
-}
-
-#[test]
-fn consumers_keep_what_they_have_while_nothing_is_certain() {
-    let mut w = settled(0, &three());
-    w.consumers = vec![Consumer { relation: "db:7".parse().unwrap(), published: Databag::new() }];
-    w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three() };
-    assert!(publication(&w, "t").unit.iter().all(|(id, _)| id.to_string() != "db:7"));
-}
-
-#[test]
-fn learners_are_not_offered_to_consumers() {
-    let mut members = three();
-    members[2].learner = true;
-    let mut w = settled(0, &members);
-    w.consumers = vec![Consumer { relation: "db:7".parse().unwrap(), published: Databag::new() }];
-    let all = publication(&w, "t").unit;
-    let string = all.iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1["connection_string"].clone();
-    assert_eq!(string.as_deref(), Some("https://10.0.0.1:2379,https://10.0.0.2:2379"));
-}

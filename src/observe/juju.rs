@@ -14,6 +14,7 @@ use crate::juju::{
     Tools, UnitName,
 };
 use crate::options::{OptionError, Options, WantedChannel};
+use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, REQUEST};
 use crate::relations::certificates::{Answer, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
@@ -47,7 +48,7 @@ pub struct Facts {
     pub request: Option<Request>,
     /// What the related authority has answered, unchecked.
     pub answer: Answer,
-    /// Everyone related to `db`.
+    /// Everyone related to an endpoint that this charm provides.
     pub consumers: Vec<Consumer>,
     /// Attached instances of storage `data`.
     pub storage: Vec<String>,
@@ -264,12 +265,21 @@ async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
 }
 
 async fn consumers(context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
-    let ids = tools.relation_ids("db").await.context("cannot list the consumers")?;
+    let all = Endpoint::ALL.into_iter().map(|endpoint| consumers_of(endpoint, context, tools));
+    let read: Result<Vec<Vec<Consumer>>> = join_all(all).await.into_iter().collect();
+    Ok(read?.into_iter().flatten().collect())
+}
+
+async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
+    let name = endpoint.name();
+    let ids =
+        tools.relation_ids(name).await.with_context(|| format!("cannot list who is related to {name}"))?;
     let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
     let alive = ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id));
     let read = alive.map(|relation| async move {
         let published = tools.relation_get(&relation, &context.unit).await;
-        Ok(Consumer { published: published.context("cannot read what a consumer was given")?, relation })
+        let published = published.with_context(|| format!("cannot read what was told on {relation}"))?;
+        Ok(Consumer { endpoint, published, relation })
     });
     join_all(read).await.into_iter().collect()
 }

@@ -1,6 +1,8 @@
 //! Endpoint `db`, interface `etcd`: what every consumer needs to connect. Flat strings in each unit's own
 //! databag, equal on all units, since a consumer reads any one of them.
 
+use std::collections::BTreeMap;
+
 use super::Changes;
 use crate::etcd::Version;
 
@@ -15,6 +17,8 @@ pub struct ClientData {
     pub key: String,
     /// Client URLs of working voters.
     pub endpoints: Vec<String>,
+    /// Names of the same voters and their peer URLs.
+    pub peers: BTreeMap<String, String>,
     /// Bare version, `3.5.16`: consumers test whether it starts with `3.`.
     pub version: Version,
 }
@@ -38,7 +42,8 @@ pub fn connection_string(endpoints: &[String]) -> String {
     sorted.join(",")
 }
 
-fn ended(pem: &str) -> String {
+/// Ends with one newline, as consumers that append need it.
+pub(super) fn ended(pem: &str) -> String {
     format!("{}\n", pem.trim_end())
 }
 
@@ -62,6 +67,7 @@ mod tests {
             certificate: "CERT\n".into(),
             key: "KEY\n\n".into(),
             endpoints: vec!["https://10.0.0.1:2379".into()],
+            peers: BTreeMap::new(),
             version: "3.4.23".parse().unwrap(),
         };
         let full = publish(&data);

@@ -4,8 +4,31 @@ pub mod authority;
 pub mod certificates;
 pub mod cluster;
 pub mod db;
+pub mod proxy;
 
 use std::collections::BTreeMap;
+
+/// An endpoint that this charm provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Clients.
+    Db,
+    /// Clients that start from the members' peer URLs.
+    Proxy,
+}
+
+impl Endpoint {
+    /// All of them.
+    pub const ALL: [Endpoint; 2] = [Endpoint::Db, Endpoint::Proxy];
+
+    /// Its name in `metadata.yaml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Endpoint::Db => "db",
+            Endpoint::Proxy => "proxy",
+        }
+    }
+}
 
 /// What to write into a databag: `None` deletes the key.
 pub type Changes = BTreeMap<String, Option<String>>;

@@ -24,6 +24,7 @@ mod maintenance;
 mod migrating;
 mod options;
 mod pages;
+mod proxy;
 mod quorum;
 mod reference;
 mod restoring;

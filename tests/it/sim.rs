@@ -114,8 +114,13 @@ impl Model {
         self.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>());
     }
 
+    /// Deploys one of the test charms.
+    pub fn deploy_charm(&self, charm: &str, name: &str) {
+        self.run(&["deploy", &test_charm(charm), name]);
+    }
+
     pub fn deploy_consumer(&self, name: &str) {
-        self.run(&["deploy", &test_charm("consumer"), name]);
+        self.deploy_charm("consumer", name);
         self.run(&["integrate", &format!("{name}:db"), "etcd:db"]);
     }
 
