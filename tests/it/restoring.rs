@@ -48,8 +48,8 @@ fn keys(model: &Model, unit: &str, what: &str, count: usize, mark: &str) -> bool
 }
 
 /// Takes a snapshot and fetches it from the unit; where it is on the host.
-fn fetched_snapshot(model: &Model, unit: &str, home: &tempfile::TempDir) -> String {
-    let (results, failure) = model.action(unit, &["snapshot"]);
+fn fetched_snapshot(model: &Model, unit: &str, home: &tempfile::TempDir, keys: &str) -> String {
+    let (results, failure) = model.action(unit, &["snapshot", &format!("keys-version={keys}")]);
     assert_eq!(failure, None, "{results}");
     let path = home.path().join("snapshot.tar.gz").display().to_string();
     model.run(&["scp", &format!("{unit}:{}", results["snapshot"]["path"].as_str().unwrap()), &path]);
@@ -66,7 +66,7 @@ fn a_snapshot_becomes_a_new_cluster(kind: Kind) {
     let home = tempfile::tempdir().unwrap();
     let model = Model::with_cluster(kind, 1);
     assert!(keys(&model, "etcd/0", "put", count, "v"));
-    let snapshot = fetched_snapshot(&model, "etcd/0", &home);
+    let snapshot = fetched_snapshot(&model, "etcd/0", &home, "v3");
 
     let charm = given("ETCD_CHARM").display().to_string();
     let channel = format!("channel={}", kind.channel);
@@ -152,7 +152,7 @@ fn a_restore_takes_the_whole_cluster_along(kind: Kind) {
     model.run(&["lab", "leader", "etcd/1"]);
     model.settle(3);
     assert!(keys(&model, "etcd/0", "put", 500, "old-"));
-    let snapshot = fetched_snapshot(&model, "etcd/1", &home);
+    let snapshot = fetched_snapshot(&model, "etcd/1", &home, "v3");
     model.run(&["attach-resource", "etcd", &format!("snapshot={snapshot}")]);
     model.settle(3);
 
@@ -191,7 +191,7 @@ fn killed_when(model: &Model, unit: &str, moment: &str) {
     action.wait().unwrap();
 }
 
-/// As the earlier charm made them: `etcdctl backup` of the running member, packed.
+/// The archive is one of `etcdctl backup`, as the earlier charm's were.
 fn a_backup_of_v2_keys_comes_back(kind: Kind) {
     let home = tempfile::tempdir().unwrap();
     let model = Model::with_cluster(kind, 1);
@@ -206,11 +206,7 @@ fn a_backup_of_v2_keys_comes_back(kind: Kind) {
         model.shell(unit, &command)
     };
     curl("etcd/0", "-X PUT -d value=kept");
-    let backup = "ETCDCTL_API=2 /snap/etcd/current/bin/etcdctl backup --data-dir /var/snap/etcd/current \
-                  --backup-dir /root/backup 2>&1 && tar czf /root/backup.tar.gz -C /root/backup .";
-    model.shell("etcd/0", backup);
-    let path = home.path().join("backup.tar.gz").display().to_string();
-    model.run(&["scp", "etcd/0:/root/backup.tar.gz", &path]);
+    let path = fetched_snapshot(&model, "etcd/0", &home, "v2");
 
     let charm = given("ETCD_CHARM").display().to_string();
     let channel = format!("channel={}", kind.channel);
