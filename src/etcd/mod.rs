@@ -19,6 +19,7 @@ mod snapshot;
 #[cfg(test)]
 pub(crate) mod test_server;
 mod version;
+mod wal;
 
 pub use alone::{loopback, replaced_by_start_alone, start_alone, start_beside};
 pub use channel::{Channel, ChannelError, Risk, Track};
@@ -34,6 +35,7 @@ pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberS
 pub use reach::reach;
 pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};
 pub use version::{Minor, Version, VersionError};
+pub use wal::commit_all;
 
 /// The result of asking etcd.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -145,9 +145,16 @@ impl Server {
         self
     }
 
+    /// As a power cut ends it.
+    pub async fn kill(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.child.kill().await.unwrap();
+        }
+    }
+
     /// The same server again, on its data.
     pub async fn restart(&mut self, binaries: &Binaries) {
-        self.child.kill().await.unwrap();
+        self.kill().await;
         self.child = run(binaries, &self.dir);
     }
 

@@ -204,6 +204,10 @@ fn on_a_cluster_with_troubles() {
     all_end(&model, "etcd/0", PEER_CUT_OFF);
     model.run(&["lab", "heal", "etcd/1"]);
     model.settle(3);
+    for unit in ["etcd/0", "etcd/1"] {
+        let open = "find /home/ubuntu /var/snap/etcd/common -type f -perm /077 ! -name \"*.crt\"";
+        assert_eq!(model.shell(unit, open), "", "others can read these");
+    }
     model.assert_no_hook_failed();
 }
 

@@ -68,6 +68,10 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
     model.shell("etcd/0", fill);
     let listed = succeeded(&model, "etcd/1", &["alarm-list"]);
     assert!(listed["output"].as_str().unwrap().contains("alarm:NOSPACE"), "{listed}");
+    model.run(&["lab", "update-status", "etcd/2"]);
+    let told = model.status()["applications"]["etcd"]["units"]["etcd/2"]["workload-status"].clone();
+    assert_eq!(told["current"], "blocked", "{told}");
+    assert!(told["message"].as_str().unwrap().starts_with("NOSPACE alarm: the database is full "), "{told}");
 
     let results = succeeded(&model, "etcd/1", &["maintain"]);
     assert!(results["disarmed"].as_str().unwrap().contains("NOSPACE on member "), "{results}");

@@ -11,7 +11,7 @@ use crate::actions::tell;
 use crate::backup;
 use crate::clock;
 use crate::decide::COMMON;
-use crate::etcd::{Client, Credentials, replaced_by_start_alone, start_alone};
+use crate::etcd::{self, Client, Credentials, replaced_by_start_alone, start_alone};
 use crate::host::{self, directory, files};
 use crate::juju::Tools;
 use crate::observe;
@@ -115,9 +115,30 @@ impl<'a> Rebuild<'a> {
     }
 
     async fn alone_and_back(&self) -> Result<()> {
+        self.commit_all().await?;
         tell(self.tools, "starting etcd alone with this unit's data").await;
         self.start_with(&self.alone).await?;
         self.finish().await
+    }
+
+    /// Else etcd would throw away the last writes of a server that was cut off.
+    async fn commit_all(&self) -> Result<()> {
+        let log = self.member.join("wal");
+        match tokio::task::spawn_blocking(move || etcd::commit_all(&log)).await? {
+            Ok(0) => {}
+            Ok(entries) => {
+                tell(
+                    self.tools,
+                    &format!("keeping {entries} entries of the log not yet recorded as committed"),
+                )
+                .await;
+            }
+            // etcd itself will say whether it can use the log; what the record covers is then all that it keeps.
+            Err(error) => {
+                tell(self.tools, &format!("the last writes may be missing afterwards: {error}")).await;
+            }
+        }
+        Ok(())
     }
 
     async fn start_with(&self, config: &str) -> Result<()> {
