@@ -39,10 +39,12 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         && look.host.restart_due.is_none()
         && look.host.restore.is_none()
         && !decide::is_moving(&look.host)
+        && decide::filling(&look.host, &look.etcd).is_none()
         && members.iter().all(|member| !member.learner)
         && members.iter().all(|member| look.etcd.health.get(&member.id) == Some(&Health::Healthy));
     let as_remembered = Status::active(decide::healthy_with(members.len())).to_string();
-    if !healthy || !String::from_utf8_lossy(&last).starts_with(&as_remembered) {
+    let last = String::from_utf8_lossy(&last);
+    if !healthy || !last.starts_with(&as_remembered) || last.contains(decide::OF_ITS_QUOTA) {
         return false;
     }
     let Ok(goal) = tools.goal_state().await else { return false };

@@ -27,7 +27,7 @@ mod worlds;
 
 pub use ports::is_moving;
 pub use service::{COMMON, DATA};
-pub use status::healthy_with;
+pub use status::{OF_ITS_QUOTA, filling, healthy_with};
 
 use std::fmt;
 

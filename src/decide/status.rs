@@ -1,13 +1,20 @@
 //! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
 
 use super::{Next, Waiting, leaving, service, tls};
-use crate::etcd::{AlarmKind, Member};
+use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::Status;
 use crate::options::OptionError;
-use crate::world::{Health, Roster, World};
+use crate::world::{Door, Etcd, Health, Host, Roster, World};
 
 /// What is left to do when machines do not come back.
 const IF_LOST: &str = "if machines are lost for good, run the action recover-quorum on the best survivor";
+
+/// etcd's own quota where none is set, bytes.
+const DEFAULT_QUOTA: u64 = 2 << 30;
+/// By this a status of a filling database is known.
+pub const OF_ITS_QUOTA: &str = "% of its quota";
+/// From here on the database is said to be filling, percent.
+const WORTH_A_WORD: u64 = 80;
 
 /// How things stand when nothing is left to do. Unhealthy members are given a moment: they may be restarting. So are
 /// those of leaving units: the hook that tells of a departure is the last one, and may come before the member goes.
@@ -102,7 +109,22 @@ fn healthy(w: &World) -> Status {
     let voters = w.members().map_or(0, |members| voters(members).count());
     let plain_http = w.options.as_ref().is_ok_and(|options| options.bind_with_insecure_http);
     let note = if plain_http { " (plain HTTP on 127.0.0.1:4001)" } else { "" };
-    Status::active(healthy_with(voters) + note)
+    let filling = filling(&w.host, &w.etcd).map(|percent| {
+        format!(
+            " (database at {percent}{OF_ITS_QUOTA}: run the action maintain, or raise quota_backend_bytes)"
+        )
+    });
+    Status::active(healthy_with(voters) + note + &filling.unwrap_or_default())
+}
+
+/// How full this unit's database is, percent of the quota that its server has, when that is worth a word.
+pub fn filling(host: &Host, etcd: &Etcd) -> Option<u64> {
+    let Door::Open(status) = &etcd.door else { return None };
+    let config = read_config(host.config.as_deref()?).ok()?;
+    let quota =
+        u64::try_from(config.quota_backend_bytes).ok().filter(|quota| *quota > 0).unwrap_or(DEFAULT_QUOTA);
+    let percent = u64::try_from(status.db_size_bytes).ok()?.saturating_mul(100) / quota;
+    (percent >= WORTH_A_WORD).then_some(percent)
 }
 
 /// What operators and scripts look for.

@@ -353,3 +353,23 @@ fn a_sick_member_is_named_with_its_address() {
     let status = done(next(&w));
     assert_eq!(status.to_string(), "blocked UnHealthy with 3 known peers: etcd2 (10.0.0.3) unreachable");
 }
+
+#[test]
+fn a_database_that_is_filling_is_told_before_it_is_full() {
+    let filled = |quota: &str, bytes: i64| {
+        let mut w = settled(0, &three());
+        if let Ok(options) = &mut w.options {
+            options.quota_backend_bytes = quota.parse().unwrap();
+        }
+        converge_files(&mut w);
+        let Door::Open(status) = &mut w.etcd.door else { panic!() };
+        status.db_size_bytes = bytes;
+        done(next(&w)).to_string()
+    };
+    let healthy = "active Healthy with 3 known peers";
+    assert_eq!(filled("1000000", 799_999), healthy);
+    let told = " (database at 80% of its quota: run the action maintain, or raise quota_backend_bytes)";
+    assert_eq!(filled("1000000", 800_000), format!("{healthy}{told}"));
+    assert_eq!(filled("0", 1 << 30), healthy);
+    assert!(filled("0", 2 << 30).contains("(database at 100% of its quota: "));
+}

@@ -242,6 +242,9 @@ pub struct OnDisk {
     /// The cluster's token.
     #[serde(rename = "initial-cluster-token")]
     pub token: Option<String>,
+    /// Most bytes of the database; 0 for etcd's default.
+    #[serde(deserialize_with = "null_is_default")]
+    pub quota_backend_bytes: i64,
     /// The v2 store is on.
     #[serde(deserialize_with = "null_is_default")]
     pub enable_v2: bool,

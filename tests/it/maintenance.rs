@@ -63,15 +63,27 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
     let model = Model::with_cluster(kind, 3);
     model.run(&["config", "etcd", "quota_backend_bytes=16777216"]);
     model.settle(3);
-    let fill = "head -c 900000 /dev/zero | tr '\\0' x > /tmp/value; . /etc/profile.d/etcd.sh; \
-                for i in $(seq 60); do etcdctl put key < /tmp/value >/dev/null 2>&1 || exit 0; done; exit 1";
-    model.shell("etcd/0", fill);
+    let told = |unit: &str| {
+        model.run(&["lab", "update-status", unit]);
+        let told = &model.status()["applications"]["etcd"]["units"][unit]["workload-status"];
+        format!("{} {}", told["current"].as_str().unwrap(), told["message"].as_str().unwrap())
+    };
+    let fill = |bytes: u32| {
+        let put = "head -c 500000 /dev/zero | tr '\\0' x > /tmp/value; . /etc/profile.d/etcd.sh; \
+                   while etcdctl put key < /tmp/value >/dev/null 2>&1; do \
+                     size=$(etcdctl endpoint status -w json | grep -o 'dbSize\":[0-9]*' | cut -d: -f2); \
+                     [ $size -lt $enough ] || break; \
+                   done";
+        model.shell("etcd/0", &format!("enough={bytes}; {put}"));
+    };
+    fill(13_500_000);
+    let filling = told("etcd/0");
+    assert!(filling.starts_with("active Healthy with 3 known peers (database at 8"), "{filling}");
+    fill(100_000_000);
     let listed = succeeded(&model, "etcd/1", &["alarm-list"]);
     assert!(listed["output"].as_str().unwrap().contains("alarm:NOSPACE"), "{listed}");
-    model.run(&["lab", "update-status", "etcd/2"]);
-    let told = model.status()["applications"]["etcd"]["units"]["etcd/2"]["workload-status"].clone();
-    assert_eq!(told["current"], "blocked", "{told}");
-    assert!(told["message"].as_str().unwrap().starts_with("NOSPACE alarm: the database is full "), "{told}");
+    let full = told("etcd/2");
+    assert!(full.starts_with("blocked NOSPACE alarm: the database is full "), "{full}");
 
     let results = succeeded(&model, "etcd/1", &["maintain"]);
     assert!(results["disarmed"].as_str().unwrap().contains("NOSPACE on member "), "{results}");
@@ -82,6 +94,7 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
     assert_eq!(succeeded(&model, "etcd/2", &["alarm-list"])["alarms"], "none");
     model.etcdctl("etcd/2", "put key small");
     assert_eq!(succeeded(&model, "etcd/0", &["maintain"])["disarmed"], "none");
+    model.run(&["lab", "update-status", "etcd"]);
     model.settle(3);
     model.assert_no_hook_failed();
 }
