@@ -6,9 +6,11 @@ mod membership;
 mod reinstall;
 mod release;
 mod snap;
+mod storage;
 mod upgrade;
 
 pub use reinstall::reinstall;
+pub use storage::RULES as STORAGE_RULES;
 
 use anyhow::Result;
 
@@ -60,7 +62,14 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::WriteCredentials(credentials) => Ok(files::write_credentials(credentials)?),
         Step::TrustAuthority(ca) => Ok(files::trust_authority(ca).await?),
         Step::WriteShellProfile(text) => Ok(files::write_shell_profile(text)?),
-        Step::MoveDataAside(_) => Ok(files::move_data_aside()?),
+        Step::MoveDataAside { why, directory } => Ok(files::move_data_aside(*why, directory)?),
+        Step::FormatStorage { id, device } => Ok(storage::format(id, device).await?),
+        Step::MountStorage { unit, rules } => Ok(storage::mount(unit, rules, world).await?),
+        Step::ClaimStorage(owner) => Ok(storage::claim(owner)?),
+        Step::MoveData { from, to, settings, version } => {
+            storage::move_data(from, to, (settings, version), world, tools).await
+        }
+        Step::ReleaseStorage => Ok(storage::release().await?),
         Step::WriteConfig { settings, version, restart } => {
             Ok(files::write_config(settings, version, *restart, world)?)
         }

@@ -14,6 +14,7 @@ mod restoring;
 mod service;
 pub mod serving;
 mod status;
+mod storage;
 mod tls;
 mod upgrade;
 mod upkeep;
@@ -102,14 +103,17 @@ pub fn next(world: &World) -> Next {
         return leaving::next(world);
     }
     install::next(world)
+        .or_else(|| storage::next(world))
         .or_else(|| restoring::next(world))
         .or_else(|| tls::next(world))
         .or_else(|| release::mend(world))
+        .or_else(|| storage::data(world))
         .or_else(|| upkeep::trust(world))
         .or_else(|| membership::next(world))
         .or_else(|| release::next(world))
         .or_else(|| service::next(world))
         .or_else(|| upgrade::next(world))
+        .or_else(|| storage::move_in(world))
         .or_else(|| upkeep::next(world))
         .unwrap_or_else(|| status::next(world))
 }

@@ -12,6 +12,8 @@ pub enum Event {
     Look(String),
     /// The charm or one of its resources was replaced: attached files may be new.
     Upgraded,
+    /// Storage is being taken away from this unit, which stays or leaves. Carries the hook's name.
+    Detaching(String),
     /// The regular check. It must be cheap: usually nothing has changed.
     UpdateStatus,
     /// This unit is being taken out of the application; its machine may vanish after this hook.
@@ -55,6 +57,7 @@ impl Event {
             _ if departing => Event::Leaving(name.to_owned()),
             "stop" => Event::Leaving(name.to_owned()),
             "update-status" => Event::UpdateStatus,
+            "data-storage-detaching" => Event::Detaching(name.to_owned()),
             "upgrade-charm" => Event::Upgraded,
             // "remove" follows "stop": everything is said and done by then.
             "remove" | "collect-metrics" | "meter-status-changed" | "" => Event::Nothing(name.to_owned()),
@@ -72,9 +75,11 @@ impl Event {
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Event::Look(name) | Event::Leaving(name) | Event::Idle(name) | Event::Nothing(name) => {
-                f.write_str(name)
-            }
+            Event::Look(name)
+            | Event::Leaving(name)
+            | Event::Detaching(name)
+            | Event::Idle(name)
+            | Event::Nothing(name) => f.write_str(name),
             Event::Upgraded => f.write_str("upgrade-charm"),
             Event::UpdateStatus => f.write_str("update-status"),
             Event::Action(name) => write!(f, "action {name}"),
@@ -93,6 +98,8 @@ mod tests {
             ("install", false, Event::Look("install".into())),
             ("hooks/update-status", false, Event::UpdateStatus),
             ("hooks/upgrade-charm", false, Event::Upgraded),
+            ("hooks/data-storage-attached", false, Event::Look("data-storage-attached".into())),
+            ("hooks/data-storage-detaching", false, Event::Detaching("data-storage-detaching".into())),
             ("hooks/stop", false, Event::Leaving("stop".into())),
             ("hooks/remove", false, Event::Nothing("remove".into())),
             ("hooks/cluster-relation-departed", false, Event::Look("cluster-relation-departed".into())),

@@ -22,6 +22,7 @@ pub mod relations;
 pub mod release;
 pub mod restoring;
 pub mod step;
+pub mod storage;
 pub mod tls;
 pub mod world;
 pub mod yaml;

@@ -5,6 +5,7 @@ mod certificates;
 mod etcd;
 mod host;
 mod juju;
+mod storage;
 
 pub use etcd::{own_endpoints, status_at, status_of};
 pub use juju::Facts;
@@ -71,7 +72,8 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
         addresses: facts.addresses.clone(),
         peers: facts.peers.clone(),
         consumers: facts.consumers.clone(),
-        storage: facts.storage.clone(),
+        model: facts.model.clone(),
+        storage: storage::attached(facts.storage.as_ref()).await,
         host,
         etcd,
         tried: tried.clone(),

@@ -9,6 +9,7 @@ use crate::host::Release;
 use crate::juju::Proxies;
 use crate::options::WantedRelease;
 use crate::restoring::Journal;
+use crate::storage::Owner;
 use crate::world::{Credentials, Moved};
 
 /// Where etcd's snap comes from.
@@ -62,8 +63,42 @@ pub enum Step {
     TrustAuthority(String),
     /// Let a root shell run `etcdctl` with credentials and address set.
     WriteShellProfile(String),
-    /// Move a data directory aside: its member is no longer part of the cluster.
-    MoveDataAside(Moved),
+    /// Rename member's data within its data directory; it is never deleted.
+    MoveDataAside {
+        /// Why.
+        why: Moved,
+        /// The data directory.
+        directory: &'static str,
+    },
+    /// Make a file system on storage that is empty.
+    FormatStorage {
+        /// The instance.
+        id: String,
+        /// Its device.
+        device: PathBuf,
+    },
+    /// Mount storage, now and whenever etcd starts.
+    MountStorage {
+        /// The mount unit's text.
+        unit: String,
+        /// What keeps etcd from starting without it.
+        rules: &'static str,
+    },
+    /// Write on the storage whose the data is.
+    ClaimStorage(Owner),
+    /// Stop etcd, copy its data, and start it on the copy.
+    MoveData {
+        /// The data directory of before.
+        from: &'static str,
+        /// The new one.
+        to: &'static str,
+        /// What to start with there.
+        settings: Box<Settings>,
+        /// For which server.
+        version: Version,
+    },
+    /// Unmount storage; what is on it stays.
+    ReleaseStorage,
     /// Ask the cluster to accept this unit as a learner.
     AddLearner {
         /// This unit's peer URL.
@@ -149,7 +184,12 @@ impl Step {
             Step::WriteCredentials(_) => "write-credentials",
             Step::TrustAuthority(_) => "trust-authority",
             Step::WriteShellProfile(_) => "write-shell-profile",
-            Step::MoveDataAside(_) => "move-data-aside",
+            Step::MoveDataAside { .. } => "move-data-aside",
+            Step::FormatStorage { .. } => "format-storage",
+            Step::MountStorage { .. } => "mount-storage",
+            Step::ClaimStorage(_) => "claim-storage",
+            Step::MoveData { .. } => "move-data",
+            Step::ReleaseStorage => "release-storage",
             Step::AddLearner { .. } => "add-learner",
             Step::WriteConfig { .. } => "write-config",
             Step::StartService => "start-service",
@@ -204,7 +244,14 @@ impl fmt::Display for Step {
                 f.write_str("Adding the certificate authority to the host's trust store")
             }
             Step::WriteShellProfile(_) => f.write_str("Writing the etcdctl environment for root shells"),
-            Step::MoveDataAside(why) => write!(f, "Moving the data directory aside: {why}"),
+            Step::MoveDataAside { why, directory } => write!(f, "Moving data in {directory} aside: {why}"),
+            Step::FormatStorage { id, device } => {
+                write!(f, "Making a file system on the empty storage {id} ({})", device.display())
+            }
+            Step::MountStorage { .. } => f.write_str("Mounting the storage"),
+            Step::ClaimStorage(_) => f.write_str("Writing on the storage whose the data is"),
+            Step::MoveData { to, .. } => write!(f, "Moving etcd's data to {to}"),
+            Step::ReleaseStorage => f.write_str("Unmounting the storage"),
             Step::AddLearner { peer_url } => write!(f, "Joining the cluster as a learner at {peer_url}"),
             Step::WriteConfig { restart: true, .. } => {
                 f.write_str("Writing etcd's configuration; a restart is due")

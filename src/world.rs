@@ -17,6 +17,7 @@ use crate::relations::certificates::Request;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::restoring::Journal;
 use crate::step::Source;
+use crate::storage::{Attached, Volume};
 
 /// Something observed, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +61,10 @@ pub struct World {
     pub authority: Authority,
     /// Everyone related to an endpoint that this charm provides.
     pub consumers: Vec<Consumer>,
-    /// Attached instances of storage `data`, such as `data/0`.
-    pub storage: Vec<String>,
+    /// UUID of the model; empty if Juju does not say.
+    pub model: String,
+    /// The attached instance of storage `data`.
+    pub storage: Option<Attached>,
     /// This machine.
     pub host: Host,
     /// etcd, here and elsewhere.
@@ -228,10 +231,16 @@ pub struct Host {
     pub trusted: Option<String>,
     /// The environment file for root shells.
     pub shell_profile: Option<String>,
-    /// The data directory.
+    /// The data directory that etcd uses, or will.
+    pub data_dir: &'static str,
+    /// The member's data in it.
     pub data: Data,
     /// An exchange of the data that has not come to its end.
     pub restore: Option<Journal>,
+    /// Member's data on the machine's own disk, wherever the data directory is.
+    pub root_data: Data,
+    /// Storage for the data.
+    pub volume: Volume,
     /// A restart is due since this was written: the reason.
     pub restart_due: Option<String>,
     /// A channel that was tried and left again: its name on the first line, then why.
@@ -280,6 +289,12 @@ pub enum Moved {
     MemberRemoved,
     /// The application's cluster was replaced by a restored one.
     ClusterRestored,
+    /// A unit of before has left it on its storage.
+    OfAnother,
+    /// A copy that was not taken into use.
+    Unfinished,
+    /// The member runs with its data elsewhere.
+    ElsewhereNow,
 }
 
 impl fmt::Display for Moved {
@@ -287,6 +302,9 @@ impl fmt::Display for Moved {
         match self {
             Moved::MemberRemoved => f.write_str("this member was removed from the cluster"),
             Moved::ClusterRestored => f.write_str("the cluster was restored from a snapshot"),
+            Moved::OfAnother => f.write_str("another member has left it on the storage"),
+            Moved::Unfinished => f.write_str("it is an unfinished copy"),
+            Moved::ElsewhereNow => f.write_str("the member has its data elsewhere now"),
         }
     }
 }

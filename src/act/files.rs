@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::decide::{COMMON, DATA};
+use crate::decide::COMMON;
 use crate::etcd::{Settings, Version, read_config};
 use crate::host::{self, files, trust_store};
 use crate::observe;
-use crate::world::{Credentials, Service, World};
+use crate::world::{Credentials, Moved, Service, World};
 
 /// The key goes first and its certificate right behind: a server that shakes hands in between fails that one
 /// handshake only.
@@ -36,10 +36,16 @@ pub(super) fn write_shell_profile(text: &str) -> Result<()> {
     write(host::SHELL_PROFILE, text, 0o644)
 }
 
-pub(super) fn move_data_aside() -> Result<()> {
-    let aside = files::move_aside(format!("{DATA}/member"), "removed")
-        .context("cannot move the data directory aside")?;
-    tracing::info!(kept = %aside.display(), "the old data directory was kept");
+pub(super) fn move_data_aside(why: Moved, directory: &str) -> Result<()> {
+    let label = match why {
+        Moved::MemberRemoved | Moved::ClusterRestored => "removed",
+        Moved::OfAnother => "of-another",
+        Moved::Unfinished => "unfinished",
+        Moved::ElsewhereNow => "moved",
+    };
+    let aside = files::move_aside(format!("{directory}/member"), label)
+        .context("cannot move the member's data aside")?;
+    tracing::info!(kept = %aside.display(), "the old data was kept");
     Ok(())
 }
 

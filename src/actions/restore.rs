@@ -12,7 +12,6 @@ use super::parameters::Parameters;
 use super::{HOME, Report, Results, look, tell};
 use crate::backup::{self, Progress};
 use crate::clock;
-use crate::decide::DATA;
 use crate::etcd::{self, Client, Credentials, OnDisk};
 use crate::event::Event;
 use crate::host::{self, directory, files};
@@ -52,7 +51,7 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     }
     let look = look().await?;
     let plan = plan(&look, parameters, tools).await?;
-    let workshop = Workshop::open()?;
+    let workshop = Workshop::open(look.host.data_dir)?;
     let content = extract(&plan, &workshop).await?;
     let bytes = content.bytes();
     tell(tools, &format!("the snapshot is sound: {} MiB; building the new data directory", bytes >> 20))
@@ -71,7 +70,7 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
         ("restore.db-size-bytes".to_owned(), bytes.to_string()),
         ("restore.hash-checked".to_owned(), content.is_proved().to_string()),
         ("restore.revision-bumped".to_owned(), bumped.to_string()),
-        ("restore.old-data".to_owned(), format!("{DATA}/{kept}")),
+        ("restore.old-data".to_owned(), kept.display().to_string()),
     ]);
     let warning = match content {
         Content::V2Store { .. } => {
@@ -131,8 +130,8 @@ fn learner(look: &Local) -> Option<String> {
 struct Workshop(PathBuf);
 
 impl Workshop {
-    fn open() -> Result<Workshop> {
-        let workshop = Workshop(swap::workshop());
+    fn open(data_dir: &str) -> Result<Workshop> {
+        let workshop = Workshop(swap::workshop(data_dir));
         workshop.clear()?;
         files::make_dir(&workshop.0, 0o700)
             .with_context(|| format!("cannot make {}", workshop.0.display()))?;
@@ -260,12 +259,13 @@ async fn exchange(
     bytes: u64,
     workshop: &Workshop,
     tools: &Tools,
-) -> Result<String> {
+) -> Result<PathBuf> {
     let old_cluster = match &look.etcd.door {
         Door::Open(status) => Some(status.cluster.to_string()),
         Door::Closed | Door::Mute(_) => None,
     };
-    let kept = format!("member.before-restore-{}", backup::stamp(clock::now_s()));
+    let name = format!("member.before-restore-{}", backup::stamp(clock::now_s()));
+    let kept = Path::new(look.host.data_dir).join(name);
     let journal =
         Journal { phase: Phase::Swapping, kept: kept.clone(), old_cluster, token: plan.token.clone() };
     journal.write()?;
@@ -279,7 +279,8 @@ async fn exchange(
             let outcome = match swap::go_back(&journal).await {
                 Ok(()) => "the old data is back and etcd runs on it".to_owned(),
                 Err(trouble) => format!(
-                    "putting the old data back failed too ({trouble:#}): it is in {DATA}/{kept}, and the next hook tries again"
+                    "putting the old data back failed too ({trouble:#}): it is in {}, and the next hook tries again",
+                    kept.display()
                 ),
             };
             Err(error.context(format!("cannot restore; {outcome}")))

@@ -1,7 +1,7 @@
 //! A unit that is being removed takes its member out of the cluster, as long as the others keep a quorum, and
 //! stops. It deletes nothing. What it cannot do here (its machine may vanish) the leader does later.
 
-use super::{Next, Waiting, quorum};
+use super::{Next, Waiting, quorum, storage};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
@@ -9,7 +9,9 @@ use crate::world::{Data, Health, Roster, Service, World};
 
 pub(super) fn next(w: &World) -> Next {
     leave_cluster(w)
+        .or_else(|| storage::last_words(w))
         .or_else(|| stop(w))
+        .or_else(|| storage::leave(w))
         .unwrap_or_else(|| Next::Done(Status::maintenance("Left the cluster")))
 }
 

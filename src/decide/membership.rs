@@ -58,10 +58,11 @@ pub(super) fn own_entry<'a>(w: &World, members: &'a [Member]) -> Option<&'a Memb
 
 fn make_way_for_a_new_member(w: &World) -> Next {
     match w.host.service {
-        Service::Missing | Service::Stopped if restoring::is_of_old_cluster(w) => {
-            Next::Do(Step::MoveDataAside(Moved::ClusterRestored))
+        Service::Missing | Service::Stopped => {
+            let is_of_old_cluster = restoring::is_of_old_cluster(w);
+            let why = if is_of_old_cluster { Moved::ClusterRestored } else { Moved::MemberRemoved };
+            Next::Do(Step::MoveDataAside { why, directory: w.host.data_dir })
         }
-        Service::Missing | Service::Stopped => Next::Do(Step::MoveDataAside(Moved::MemberRemoved)),
         Service::Running | Service::Failing(_) => Next::Do(Step::StopService),
     }
 }
@@ -89,15 +90,11 @@ fn newcomer(w: &World) -> Next {
     if let Err(errors) = &w.options {
         return Next::Done(super::status::wrong_options(errors));
     }
-    if let Some(storage) = w.storage.first() {
-        let why =
-            format!("storage {storage} cannot be used yet: remove this unit and add one without storage");
-        return Next::Done(Status::blocked(why));
-    }
     if w.was_started() { join(w) } else { bootstrap(w) }
 }
 
-fn bootstrap(w: &World) -> Next {
+/// No cluster was ever started.
+pub(super) fn bootstrap(w: &World) -> Next {
     let cluster = &w.peers.cluster;
     match (&cluster.bootstrap_unit, &cluster.token) {
         (Some(unit), Some(token)) if *unit == w.unit => service::start_new_cluster(w, token),

@@ -128,7 +128,7 @@ proptest! {
 
     #[test]
     fn data_moves_only_on_the_word_of_a_quorum(w in worlds()) {
-        if let Next::Do(Step::MoveDataAside(_)) = next(&w) {
+        if let Next::Do(Step::MoveDataAside { .. }) = next(&w) {
             let listed = |members: &[Member]| members.iter().any(|one| one.name == w.member_name());
             prop_assert!(w.members().is_some_and(|members| !listed(members)));
             prop_assert!(matches!(w.host.service, Service::Stopped | Service::Missing));
@@ -140,7 +140,7 @@ proptest! {
         w.event = Event::Leaving("stop".into());
         let forbidden = matches!(next(&w), Next::Do(
             Step::InstallSnap(_) | Step::AddLearner { .. } | Step::StartService | Step::RestartService
-            | Step::Promote(_) | Step::WriteConfig { .. } | Step::MoveDataAside(_)
+            | Step::Promote(_) | Step::WriteConfig { .. } | Step::MoveDataAside { .. }
         ));
         prop_assert!(!forbidden, "{:?}", next(&w));
         prop_assert_eq!(publication(&w, "t"), serving::Publication::default());

@@ -134,12 +134,13 @@ pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     super::release::why_it_waits(w, options)
         .map(Status::blocked)
         .or_else(|| super::upgrade::why_it_waits(w, options))
-        .or_else(|| why_storage_waits(w).map(Status::blocked))
+        .or_else(|| super::storage::why_it_waits(w).map(Status::blocked))
 }
 
-fn why_storage_waits(w: &World) -> Option<String> {
-    let storage = w.storage.first()?;
-    Some(format!("storage {storage} cannot be used yet; the data stays where it is: detach the storage"))
+/// What this member runs with, but with its data in `data_dir`.
+pub(super) fn settings_in(w: &World, data_dir: &'static str) -> Option<(Settings, Version)> {
+    let settings = settings(w, w.options.as_ref().ok()?, grown_up(w))?;
+    Some((Settings { data_dir: data_dir.to_owned(), ..settings }, w.installed_version()?))
 }
 
 fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
@@ -155,7 +156,7 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
     let tls = ClientTls { certificate: file("server.crt"), key: file("server.key"), ca: file("ca.crt") };
     Some(Settings {
         name: w.member_name(),
-        data_dir: DATA.to_owned(),
+        data_dir: w.host.data_dir.to_owned(),
         listen_client_urls,
         advertise_client_urls: vec![url(w.addresses.client.as_ref()?, *client.first()?)],
         listen_peer_urls: peer

@@ -201,7 +201,7 @@ fn data_of_a_removed_member_is_moved_aside_only_on_a_quorums_word() {
     w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three()[..2].to_vec() };
     assert_eq!(next(&w), Next::Do(Step::StartService), "unreadable is not removed");
     w.etcd.roster = Roster::Confirmed(three()[..2].to_vec());
-    assert_eq!(next(&w), Next::Do(Step::MoveDataAside(Moved::MemberRemoved)));
+    assert_eq!(next(&w), Next::Do(Step::MoveDataAside { why: Moved::MemberRemoved, directory: DATA }));
 }
 
 #[test]
@@ -315,17 +315,6 @@ fn a_channel_that_was_tried_in_vain_is_left_alone_until_another_is_named() {
     assert_eq!(done(next(&w)).to_string(), told);
     w.options.as_mut().unwrap().channel = crate::options::WantedChannel::Named("3.4/stable".parse().unwrap());
     assert_eq!(next(&w), Next::Do(Step::ForgetRefusedUpgrade));
-}
-
-#[test]
-fn storage_that_cannot_be_used_yet_is_never_silently_ignored() {
-    let mut w = ready(0);
-    w.storage = vec!["data/0".into()];
-    assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
-    let mut w = settled(0, &three());
-    w.storage = vec!["data/0".into()];
-    let told = "blocked storage data/0 cannot be used yet; the data stays where it is: detach the storage";
-    assert_eq!(done(next(&w)).to_string(), told);
 }
 
 #[test]

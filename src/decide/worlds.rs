@@ -10,6 +10,7 @@ use crate::juju::Databag;
 use crate::options::{CertificateAuthority, Options};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::step::Source;
+use crate::storage::Volume;
 use crate::world::*;
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0xc1);
@@ -43,7 +44,8 @@ pub(super) fn first_hook(number: u32) -> World {
             answer: Answered::Incomplete("the CA certificate"),
         },
         consumers: vec![],
-        storage: vec![],
+        model: "m".into(),
+        storage: None,
         host: Host {
             snap: Reading::Known(None),
             source: Some(Source::Channel("3.4/stable".parse().unwrap())),
@@ -57,8 +59,11 @@ pub(super) fn first_hook(number: u32) -> World {
             draft: None,
             trusted: None,
             shell_profile: None,
+            data_dir: DATA,
             data: Data::Empty,
             restore: None,
+            root_data: Data::Empty,
+            volume: Volume::default(),
             restart_due: None,
             upgrade_refused: None,
         },

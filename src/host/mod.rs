@@ -9,6 +9,7 @@ mod snap;
 pub mod snap_file;
 mod systemd;
 pub mod trust_store;
+pub mod volume;
 
 pub use files::Written;
 pub use releases::{Release, Releases};
@@ -30,6 +31,9 @@ pub const OWN_REQUEST: &str = "request.json";
 
 /// Name of the file beside etcd's configuration with an authority that this unit has made and Juju has not taken yet.
 pub const DRAFT: &str = "authority.json";
+
+/// Name of the mark beside etcd's configuration that the storage it names was found empty and is being formatted.
+pub const FORMATTING: &str = "storage-formatting";
 
 /// Where the unit file of [`etcd_service`] is when etcd comes from a release.
 pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";

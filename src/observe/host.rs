@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
+use super::storage;
 use crate::decide::{COMMON, DATA};
 use crate::host::{self, Active, Installed, Load, files};
 use crate::restoring::Journal;
@@ -17,18 +18,24 @@ pub(super) async fn look() -> Result<Host> {
         Err(error) => Reading::Unknown(error.to_string()),
     };
     let releases = releases()?;
+    let (root_data, volume) = (data(DATA)?, storage::volume()?);
+    let config = text(format!("{COMMON}/etcd.conf.yml"))?;
+    let data_dir = storage::data_dir(config.as_deref(), &root_data, &volume);
     Ok(Host {
         source: None,
         package: host::package::is_installed().context("cannot tell whether Debian's etcd is installed")?,
         service: service(&snap, &releases).await?,
         drop_in: text(host::etcd_service().dropin_path("charm"))?,
-        config: text(format!("{COMMON}/etcd.conf.yml"))?,
+        config,
         credentials: credentials()?,
         request: private(host::OWN_REQUEST)?,
         draft: private(host::DRAFT)?,
         trusted: host::trust_store::current("etcd-charm").context("cannot read the host's trust store")?,
         shell_profile: text(host::SHELL_PROFILE)?,
-        data: data()?,
+        data_dir,
+        data: if data_dir == DATA { root_data.clone() } else { storage::data(&volume) },
+        root_data,
+        volume,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
         upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
         restore: Journal::read()?,
@@ -76,7 +83,7 @@ async fn last_words(service: &host::Service) -> String {
         .to_owned()
 }
 
-fn text(path: impl AsRef<Path>) -> Result<Option<String>> {
+pub(super) fn text(path: impl AsRef<Path>) -> Result<Option<String>> {
     let path = path.as_ref();
     let bytes = files::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
@@ -109,8 +116,8 @@ fn credentials() -> Result<Option<Credentials>> {
 }
 
 /// Log and database are judged by their files: etcd makes the empty directories before it has any data.
-fn data() -> Result<Data> {
-    let member = format!("{DATA}/member");
+pub(super) fn data(directory: &str) -> Result<Data> {
+    let member = format!("{directory}/member");
     let has_log = files::list(format!("{member}/wal")).context("cannot read etcd's log directory")?;
     let has_log = has_log.iter().any(|name| name.ends_with(".wal"));
     let has_database = Path::new(&format!("{member}/snap/db")).exists();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
@@ -19,7 +20,7 @@ use crate::relations::authority::{AuthorityRecord, REQUEST};
 use crate::relations::certificates::{Answer, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::step::Source;
-use crate::world::{Addresses, Consumer, Leadership, Peer, Peers};
+use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading};
 
 /// Everything read from Juju in this run. Fields mean what they do in [`crate::world::World`].
 #[derive(Debug, Clone)]
@@ -50,8 +51,10 @@ pub struct Facts {
     pub answer: Answer,
     /// Everyone related to an endpoint that this charm provides.
     pub consumers: Vec<Consumer>,
-    /// Attached instances of storage `data`.
-    pub storage: Vec<String>,
+    /// UUID of the model; empty if Juju does not say.
+    pub model: String,
+    /// The attached instance of storage `data`, and its device.
+    pub storage: Option<(String, Reading<PathBuf>)>,
 }
 
 impl Facts {
@@ -89,7 +92,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         peers(context, tools),
         authority(context, tools),
         consumers(context, tools),
-        tools.storage_ids("data"),
+        storage(tools),
         tools.goal_state(),
     );
     let goal = readable_goal(goal);
@@ -112,6 +115,8 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         peers.settings = leader_settings(context, tools).await?;
     }
     peers.cluster = ClusterRecord::read(&peers.application, &peers.settings);
+    // What is being taken away is not to be used any more.
+    let storage = storage?.filter(|_| !matches!(event, Event::Detaching(_)));
     Ok(Facts {
         event,
         unit: unit.clone(),
@@ -126,7 +131,8 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         addresses,
         peers,
         consumers: consumers?,
-        storage: storage.context("cannot list the storage")?,
+        model: context.model_uuid.clone().unwrap_or_default(),
+        storage,
     })
 }
 
@@ -137,6 +143,18 @@ pub(super) async fn source(facts: &Facts, tools: &Tools) -> Option<Source> {
         return Some(Source::Files { etcd, core: core.into_path() });
     }
     facts.channel().map(Source::Channel)
+}
+
+/// There is one at most.
+async fn storage(tools: &Tools) -> Result<Option<(String, Reading<PathBuf>)>> {
+    let ids = tools.storage_ids("data").await.context("cannot list the storage")?;
+    let Some(id) = ids.into_iter().next() else { return Ok(None) };
+    let device = match tools.storage(&id).await {
+        Ok(storage) if !storage.location.as_os_str().is_empty() => Reading::Known(storage.location),
+        Ok(_) => Reading::Unknown("it has no device yet".to_owned()),
+        Err(error) => Reading::Unknown(error.to_string()),
+    };
+    Ok(Some((id, device)))
 }
 
 async fn leader_settings(context: &Context, tools: &Tools) -> Result<Databag> {

@@ -1,5 +1,7 @@
 //! The journal of an exchange of data: written before the first change, removed after the last.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +26,8 @@ pub enum Phase {
 pub struct Journal {
     /// How far it has come.
     pub phase: Phase,
-    /// Name, in the data directory, under which the data of before is kept.
-    pub kept: String,
+    /// Path, in the data directory, under which the data of before is kept.
+    pub kept: PathBuf,
     /// The cluster that the data of before belongs to, hexadecimal; absent when the server did not tell.
     pub old_cluster: Option<String>,
     /// `initial-cluster-token` of the restored cluster.

@@ -6,27 +6,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::decide::DATA;
 use crate::host::{self, files};
 use crate::restoring::Journal;
 
 /// Where a restore works, on the file system of the data so that a rename is enough. Nothing of it outlives a run.
-pub fn workshop() -> PathBuf {
-    Path::new(DATA).join("restore.new")
+pub fn workshop(data_dir: &str) -> PathBuf {
+    Path::new(data_dir).join("restore.new")
 }
 
-fn member() -> PathBuf {
-    Path::new(DATA).join("member")
+/// The member's place beside what is kept.
+fn member(kept: &Path) -> PathBuf {
+    kept.with_file_name("member")
 }
 
 /// Puts the restored data into the member's place; the server must be stopped.
 ///
 /// # Errors
 /// A rename failed; [`go_back`] brings the old data back.
-pub fn exchange(kept: &str, restored: &Path) -> Result<()> {
-    let (member, aside) = (member(), Path::new(DATA).join(kept));
-    files::publish(&member, &aside)
-        .with_context(|| format!("cannot keep the data as {}", aside.display()))?;
+pub fn exchange(kept: &Path, restored: &Path) -> Result<()> {
+    let member = member(kept);
+    files::publish(&member, kept).with_context(|| format!("cannot keep the data as {}", kept.display()))?;
     files::publish(restored, &member).with_context(|| format!("cannot move data to {}", member.display()))
 }
 
@@ -45,16 +44,16 @@ pub async fn go_back(journal: &Journal) -> Result<()> {
 
 /// Puts the data of before back into the member's place. Yields where the restored data is kept when it had been in
 /// place: somebody may have written to it.
-fn undo(kept: &str) -> Result<Option<PathBuf>> {
-    let (member, aside) = (member(), Path::new(DATA).join(kept));
-    if !aside.try_exists().with_context(|| format!("cannot look at {}", aside.display()))? {
+fn undo(kept: &Path) -> Result<Option<PathBuf>> {
+    let member = member(kept);
+    if !kept.try_exists().with_context(|| format!("cannot look at {}", kept.display()))? {
         return Ok(None);
     }
     let mut restored = None;
     if member.try_exists().with_context(|| format!("cannot look at {}", member.display()))? {
         restored = Some(files::move_aside(&member, "restored").context("cannot move restored data aside")?);
     }
-    files::publish(&aside, &member).with_context(|| format!("cannot move {} back", aside.display()))?;
+    files::publish(kept, &member).with_context(|| format!("cannot move {} back", kept.display()))?;
     Ok(restored)
 }
 

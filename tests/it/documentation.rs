@@ -56,6 +56,11 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("docs/how-to/change-ports.md", "juju config etcd port=3379"),
     ("docs/how-to/change-ports.md", "juju config etcd management_port=3380"),
     ("docs/how-to/migrate-from-the-debian-package.md", "juju run etcd/0 snap-upgrade"),
+    ("docs/how-to/use-storage.md", "juju deploy ./etcd_amd64.charm etcd -n 3 --storage data=ebs,16G"),
+    ("docs/how-to/use-storage.md", "juju add-storage etcd/0 data=ebs,16G"),
+    ("docs/how-to/use-storage.md", "juju detach-storage data/0"),
+    ("docs/how-to/use-storage.md", "juju attach-storage etcd/2 data/0"),
+    ("docs/how-to/use-storage.md", "juju add-unit etcd --attach-storage data/0"),
 ];
 
 #[test]

@@ -32,6 +32,7 @@ mod scaling;
 mod sim;
 mod snapshots;
 mod sources;
+mod storage;
 mod upgrading;
 
 use sim::Kind;

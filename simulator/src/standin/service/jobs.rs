@@ -19,7 +19,9 @@ impl Manager {
     /// Start a unit with what it needs.
     pub async fn start(&self, unit: &Rc<Unit>, depth: u32) -> JobResult {
         let spec = unit.spec()?;
-        if unit.state.borrow().active == Activity::Active {
+        // Whoever runs umount by hand does not tell.
+        let is_gone = matches!(&spec.what, What::Mount(mount) if !fstab::is_mounted(&mount.place));
+        if unit.state.borrow().active == Activity::Active && !is_gone {
             return None;
         }
         if !Box::pin(self.start_needs(unit, &spec, depth)).await {

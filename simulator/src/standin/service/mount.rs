@@ -26,7 +26,10 @@ pub async fn mount(host: &Host, unit: &str, spec: &MountSpec) -> bool {
         words.extend(["-o".to_owned(), options.clone()]);
     }
     words.extend([source(&spec.what), spec.place.display().to_string()]);
-    run(host, unit, words).await
+    // The links that udev makes are always current. The cache of tags trusts itself for two seconds and needs not be there.
+    drop(std::fs::remove_file("/run/blkid/blkid.tab"));
+    // With the option nofail the program ends well without the device; systemd finds out ("protocol").
+    run(host, unit, words).await && fstab::is_mounted(&spec.place)
 }
 
 /// Unmount it; `false` when the `umount` program refused.

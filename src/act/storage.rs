@@ -1,0 +1,113 @@
+//! Storage for etcd's data: formatted once, mounted, filled, given back. Invariants: a device is looked at again right before
+//! it is formatted, and must still be empty; etcd's file names a place only when all of the data is there.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Trouble, files, membership};
+use crate::decide::COMMON;
+use crate::etcd::{Settings, Version};
+use crate::host::volume::{self, Content, MountUnit};
+use crate::host::{self, Snap, directory, files as host_files};
+use crate::juju::{Status, Tools};
+use crate::storage::{DATA, LABEL, MOUNT, OWNER, Owner};
+use crate::world::{Reading, World};
+
+/// Name of the drop-in that keeps etcd from starting without its storage.
+pub const RULES: &str = "storage";
+/// What the new place must have free beyond the data itself: etcd prepares its next log file.
+const SPARE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// The mark before it tells a run after a crash that what it finds half made was empty.
+pub(super) async fn format(id: &str, device: &Path) -> Result<()> {
+    let mark = format!("{COMMON}/{}", host::FORMATTING);
+    let is_marked = host_files::read(&mark).context("cannot read the mark of the formatting")?
+        == Some(id.as_bytes().to_vec());
+    match volume::probe(device).await?.content {
+        Content::Blank => {
+            host_files::make_dir(COMMON, 0o755).with_context(|| format!("cannot make {COMMON}"))?;
+            host_files::write_atomic(&mark, id.as_bytes(), 0o600)
+                .with_context(|| format!("cannot write {mark}"))?;
+        }
+        Content::Unrecognized if is_marked => {}
+        _ => bail!("{} is not empty any more: it was not formatted", device.display()),
+    }
+    volume::format(device, LABEL).await?;
+    host_files::remove_if_exists(&mark).with_context(|| format!("cannot remove {mark}"))
+}
+
+/// The snap may only go there with its plug connected. The rules are in place before anything is mounted.
+pub(super) async fn mount(unit: &str, rules: &str, world: &World) -> Result<()> {
+    let mark = format!("{COMMON}/{}", host::FORMATTING);
+    host_files::remove_if_exists(&mark).with_context(|| format!("cannot remove {mark}"))?;
+    if let Reading::Known(Some(_)) = world.host.snap {
+        Snap::new("etcd").connect("removable-media").await.context("cannot let etcd use the storage")?;
+    }
+    let service = host::etcd_service();
+    service.write_dropin(RULES, rules).context("cannot write the service's storage rules")?;
+    let mount = MountUnit::new(MOUNT);
+    mount.write(unit)?;
+    service.daemon_reload().await.context("cannot reload systemd")?;
+    mount.start().await
+}
+
+pub(super) fn claim(owner: &Owner) -> Result<()> {
+    host_files::make_missing_dir(DATA, 0o700).with_context(|| format!("cannot make {DATA}"))?;
+    let text = owner.to_string();
+    host_files::write_atomic(OWNER, text.as_bytes(), 0o600)
+        .with_context(|| format!("cannot write {OWNER}"))?;
+    Ok(())
+}
+
+/// The rules go first: systemd stops whatever needs the mount together with it.
+pub(super) async fn release() -> Result<()> {
+    let service = host::etcd_service();
+    service.remove_dropin(RULES).context("cannot remove the service's storage rules")?;
+    service.daemon_reload().await.context("cannot reload systemd")?;
+    MountUnit::new(MOUNT).remove().await?;
+    service.daemon_reload().await.context("cannot reload systemd")
+}
+
+/// A copy that is cut off is removed by the next attempt; the old place stays as it was until etcd serves from the new one.
+pub(super) async fn move_data(
+    from: &'static str,
+    to: &'static str,
+    new: (&Settings, &Version),
+    world: &World,
+    tools: &Tools,
+) -> Result<(), Trouble> {
+    host_files::make_missing_dir(to, 0o700).with_context(|| format!("cannot make {to}"))?;
+    let member = Path::new(from).join("member");
+    let size = directory::size(&member).with_context(|| format!("cannot measure {}", member.display()))?;
+    let free = host_files::free_bytes(to).with_context(|| format!("cannot measure {to}"))?;
+    if free < size + SPARE_BYTES {
+        let (size, free) = (size / 1024 / 1024, free / 1024 / 1024);
+        return Err(Trouble::Failed(format!("the data is {size} MiB and {to} has {free} MiB free")));
+    }
+    membership::rolling(world, async || {
+        let status = Status::maintenance(format!("Moving etcd's data to {to}"));
+        tools.status_set(&status).await.context("cannot set the status")?;
+        host::etcd_service().stop().await.context("cannot stop etcd's service")?;
+        let moved = match copy(from, to).await {
+            Ok(()) => files::write_config(new.0, new.1, false, world),
+            Err(error) => Err(error),
+        };
+        let service = host::etcd_service();
+        service.enable().await.context("cannot enable etcd's service")?;
+        service.start_no_block().await.context("cannot start etcd's service")?;
+        let serves = membership::serve_again(world).await;
+        moved?;
+        serves
+    })
+    .await
+}
+
+/// Beside the runtime: the restart lock is renewed meanwhile.
+async fn copy(from: &'static str, to: &'static str) -> Result<()> {
+    let copied = tokio::task::spawn_blocking(move || {
+        let to = Path::new(to);
+        directory::copy(Path::new(from).join("member"), to.join(".member.partial"), to.join("member"))
+    });
+    copied.await.context("cannot copy the data")?.with_context(|| format!("cannot copy the data to {to}"))
+}

@@ -1,0 +1,167 @@
+//! Storage `data`: real devices with real file systems, at deploy and later, empty and not, moved from unit to unit.
+
+use std::process::Command;
+
+use crate::sim::{Kind, Model};
+use crate::{PRESENT, on_both_etcds};
+
+on_both_etcds!(data_lives_and_moves_with_its_storage);
+
+const ON_STORAGE: &str = "data-dir: /media/etcd/data";
+
+/// The device of an attached storage, as this host sees it too.
+fn device(model: &Model, storage: &str) -> String {
+    let listed = model.run(&["storage"]);
+    let line = listed.lines().find(|line| line.contains(storage)).unwrap();
+    line.split_whitespace().find(|word| word.starts_with("/dev/loop")).unwrap().to_owned()
+}
+
+/// Runs a shell line on this host.
+fn on_host(line: &str) -> String {
+    let output = Command::new("bash").args(["-euc", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn data_dir(model: &Model, unit: &str) -> String {
+    model.shell(unit, "grep data-dir /var/snap/etcd/common/etcd.conf.yml").trim().to_owned()
+}
+
+fn get(model: &Model, unit: &str, key: &str) -> String {
+    model.etcdctl(unit, &format!("get {key} --print-value-only")).trim().to_owned()
+}
+
+/// Settles one unit, with its data on the storage.
+fn settle_there(model: &Model, unit: &str) {
+    model.settle(1);
+    assert_eq!(data_dir(model, unit), ON_STORAGE);
+    assert!(model.shell(unit, "grep ' /media/etcd ' /proc/mounts").contains("ext4"));
+}
+
+fn data_lives_and_moves_with_its_storage(kind: Kind) {
+    let model = Model::new(kind);
+    model.deploy_easyrsa();
+    model.deploy_etcd_with(1, &["--storage", "data=loop,1G"]);
+    model.run(&["integrate", "etcd", "easyrsa"]);
+    settle_there(&model, "etcd/0");
+    model.etcdctl("etcd/0", "put kept yes");
+    assert!(
+        model.shell("etcd/0", "snap connections etcd").contains("etcd:removable-media  :removable-media")
+    );
+    model.run(&["lab", "reboot", "etcd/0"]);
+    model.wait(&["etcd", "--idle"]);
+    settle_there(&model, "etcd/0");
+    assert_eq!(get(&model, "etcd/0", "kept"), "yes");
+
+    // The device does not come back after a power cut, another one is in its place.
+    let device = device(&model, "data/0");
+    let uuid = on_host(&format!("blkid -p -s UUID -o value {device}"));
+    model.run(&["lab", "kill-machine", "etcd/0"]);
+    on_host(&format!("e2fsck -pf {device} >&2 || [ $? -le 1 ]; tune2fs -U random {device} >&2"));
+    model.run(&["lab", "start-machine", "etcd/0"]);
+    model.wait(&["etcd", "--status", "blocked", "--message", "data/0 is not the one", "--idle"]);
+    assert_eq!(
+        model.shell("etcd/0", "ls -A /media/etcd; pgrep -x etcd || true"),
+        "",
+        "etcd must not start there"
+    );
+    on_host(&format!("e2fsck -pf {device} >&2 || [ $? -le 1 ]; tune2fs -U {uuid} {device} >&2"));
+    model.run(&["lab", "update-status", "etcd/0"]);
+    settle_there(&model, "etcd/0");
+    assert_eq!(get(&model, "etcd/0", "kept"), "yes");
+
+    // The unit goes, its storage stays: the last copy is served by the next unit that gets it.
+    model.run(&["remove-unit", "etcd/0", "--no-prompt"]);
+    model.wait(&["etcd", "--units", "0"]);
+    model.run(&["add-unit", "etcd", "--attach-storage", "data/0"]);
+    settle_there(&model, "etcd/1");
+    assert_eq!(get(&model, "etcd/1", "kept"), "yes");
+
+    // A second unit can join the first one at its new address.
+    model.run(&["add-unit", "etcd"]);
+    model.settle(2);
+    assert_eq!(get(&model, "etcd/2", "kept"), "yes");
+    model.assert_no_hook_failed();
+}
+
+/// What other programs leave on a device: at most a few bytes at its beginning, or a whole file system.
+const FOREIGN: [(&str, &str, &str); 6] = [
+    ("swap", "mkswap $D", "holds swap and is left alone"),
+    ("ext4 with an etcd tree", "mkfs.ext4 -q -d $T $D", "holds ext4 and is left alone"),
+    (
+        "partitions",
+        "at 440 '\\1\\2\\3\\4\\0\\0\\0\\0\\2\\0\\203\\0\\2\\0\\0\\10\\0\\0\\0\\20'; at 510 '\\125\\252'",
+        "holds partition table dos",
+    ),
+    (
+        "LUKS",
+        "at 0 'LUKS\\272\\276\\0\\1'; at 168 '0a1b2c3d-0000-4000-8000-000000000000'",
+        "holds crypto_LUKS",
+    ),
+    ("LVM", "python3 -c \"$LVM\" $D", "holds LVM2_member"),
+    ("bytes that nobody knows", "at 70000 'somebodys data'", "holds unknown data"),
+];
+
+/// The label of a physical volume of LVM in the second sector, with its checksum: "On-disk layout" in lvm2's format_text.
+const LVM: &str = "import struct,sys,zlib
+body=struct.pack('<I8s',32,b'LVM2 001')+b'0a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d'+bytes(448)
+crc=zlib.crc32(body,0xf597a6cf^0xffffffff)^0xffffffff
+f=open(sys.argv[1],'r+b');f.seek(512);f.write(b'LABELONE'+struct.pack('<QI',1,crc)+body)";
+
+/// Puts something foreign on the device of a detached storage; the digest of all of it.
+fn fill(image: &str, tree: &str, with: &str) -> String {
+    on_host(&format!(
+        "D={image} T={tree}; LVM=$(cat <<'END'\n{LVM}\nEND\n)\n\
+         at() {{ printf \"$2\" | dd of=$D bs=1 seek=$1 conv=notrunc status=none; }}\n\
+         truncate -s 0 $D; truncate -s 1G $D; {with} >&2; {}",
+        digest_of(image)
+    ))
+}
+
+/// Sparse gigabytes take their time; what a format would touch is in the first ones.
+fn digest_of(image: &str) -> String {
+    format!("head -c 200M {image} | sha256sum")
+}
+
+#[test]
+fn what_is_not_empty_and_not_ours_is_left_alone() {
+    let model = Model::with_cluster(PRESENT, 1);
+    model.etcdctl("etcd/0", "put kept yes");
+    // Added to a member that runs: its data moves in, and out again before the storage goes.
+    model.run(&["add-storage", "etcd/0", "data=loop,1G"]);
+    model.wait(&["etcd", "--idle"]);
+    settle_there(&model, "etcd/0");
+    assert!(model.shell("etcd/0", "ls /var/snap/etcd/current").starts_with("member.moved-"));
+    let image = on_host(&format!("losetup -n -O BACK-FILE {}", device(&model, "data/0")));
+    model.run(&["detach-storage", "data/0"]);
+    model.wait(&["etcd", "--idle"]);
+    model.settle(1);
+    assert_eq!(data_dir(&model, "etcd/0"), "data-dir: /var/snap/etcd/current");
+    assert_eq!(get(&model, "etcd/0", "kept"), "yes");
+
+    let tree = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(tree.path().join("data/member/snap")).unwrap();
+    std::fs::write(tree.path().join("data/member/snap/db"), "the only copy").unwrap();
+    for (what, with, told) in FOREIGN {
+        let before = fill(&image, &tree.path().display().to_string(), with);
+        model.run(&["attach-storage", "etcd/0", "data/0"]);
+        model.wait(&["etcd", "--status", "blocked", "--message", told, "--idle"]);
+        assert_eq!(get(&model, "etcd/0", "kept"), "yes", "{what}: etcd runs on");
+        model.run(&["detach-storage", "data/0"]);
+        model.wait(&["etcd", "--status", "active", "--idle"]);
+        assert_eq!(on_host(&digest_of(&image)), before, "{what}");
+    }
+
+    // A new unit waits for a device that can be used; the operator's label makes this one usable as it is.
+    let before = fill(&image, &tree.path().display().to_string(), FOREIGN[1].1);
+    model.run(&["add-unit", "etcd", "--attach-storage", "data/0"]);
+    model.wait(&["etcd/1", "--status", "blocked", "--message", "e2label /dev/loop", "--idle"]);
+    assert_eq!(on_host(&digest_of(&image)), before);
+    model.shell("etcd/1", &format!("e2label {} etcd-data", device(&model, "data/0")));
+    model.run(&["lab", "update-status", "etcd/1"]);
+    model.settle(2);
+    assert_eq!(data_dir(&model, "etcd/1"), ON_STORAGE);
+    let kept = model.shell("etcd/1", "cat /media/etcd/data/member.of-another-*/snap/db");
+    assert_eq!(kept, "the only copy");
+    model.assert_no_hook_failed();
+}
