@@ -100,6 +100,8 @@ async fn copy_out(source: &V2Source) -> Result<()> {
     let bytes = logged + snapped + LOG_FILE;
     let beside = source.scratch.parent().context("cannot tell where the copy of the v2 store goes")?;
     check_space(bytes, files::free_bytes(beside).with_context(|| cannot_write(beside))?, beside)?;
+    // etcdctl leaves some of its files open to all.
+    files::make_dir(&source.scratch, 0o700).with_context(|| cannot_write(beside))?;
     let mut run = Run::new(&source.etcdctl).env("ETCDCTL_API", "2").arg("backup");
     run = run.arg("--data-dir").arg(&source.data).arg("--backup-dir").arg(&source.scratch);
     if let Some(log) = &source.log {

@@ -1,7 +1,7 @@
 //! Machines that die without a word.
 
-use crate::on_every_kind;
 use crate::sim::{Kind, Model, Writer};
+use crate::{PRESENT, on_every_kind};
 
 on_every_kind!(a_dead_machine_is_healed_by_the_leader, a_power_cut_of_all_machines_loses_nothing);
 
@@ -37,5 +37,23 @@ fn a_power_cut_of_all_machines_loses_nothing(kind: Kind) {
     }
     model.settle(3);
     assert_eq!(model.etcdctl("etcd/2", "get before --print-value-only").trim(), "cut");
+    model.assert_no_hook_failed();
+}
+
+#[test]
+fn a_member_whose_disk_was_emptied_joins_again() {
+    let model = Model::with_cluster(PRESENT, 3);
+    model.etcdctl("etcd/0", "put kept yes");
+    let id = |unit: &str| {
+        let members = model.etcdctl(unit, "member list");
+        let line = members.lines().find(|line| line.contains(", etcd1, ")).map(ToOwned::to_owned);
+        line.unwrap_or(members).split(',').next().unwrap_or_default().to_owned()
+    };
+    let before = id("etcd/0");
+    model.shell("etcd/1", "systemctl stop snap.etcd.etcd && rm -r /var/snap/etcd/current/member");
+    model.run(&["lab", "update-status", "etcd"]);
+    model.settle(3);
+    assert_ne!(id("etcd/0"), before, "it came back as the member that it had been");
+    assert_eq!(model.etcdctl("etcd/1", "get kept --print-value-only").trim(), "yes");
     model.assert_no_hook_failed();
 }

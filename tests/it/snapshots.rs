@@ -112,20 +112,5 @@ fn the_old_store_is_saved_where_there_is_one(kind: Kind) {
          ETCDCTL_API=3 /snap/bin/etcd.etcdctl --endpoints {url} get new; kill $(cat pid)"
     );
     assert_eq!(model.shell("etcd/0", &serve), "/old/key1\n/old/key2\n/old/key3\nvalue2\n");
-
-    // The action that restores takes it for what it is.
-    let home = tempfile::tempdir().unwrap();
-    let copy = home.path().join("old.tar.gz").display().to_string();
-    model.run(&["scp", &format!("etcd/0:{path}"), &copy]);
-    model.run(&["attach-resource", "etcd", &format!("snapshot={copy}")]);
-    model.settle(1);
-    let (results, failure) = model.action("etcd/0", &["restore"]);
-    if kind.channel.starts_with("3.4") {
-        assert_eq!(failure, None, "{results}");
-        assert_eq!(model.shell("etcd/0", &format!("{etcdctl} get /old/key3")), "value3\n");
-    } else {
-        let why = failure.unwrap_or_default();
-        assert!(why.contains("is one of this very cluster"), "{why}");
-    }
     model.assert_no_hook_failed();
 }
