@@ -16,7 +16,7 @@ pub(super) fn next(w: &World) -> Option<Next> {
         (Data::Present, _) | (_, Door::Open(_)) => member(w),
         (Data::Empty, _) => Some(newcomer(w)),
         // etcd makes its database before its log: a first start that did not get far is no loss.
-        (Data::Partial(_), _) if w.own_record().member.is_none() => Some(newcomer(w)),
+        (Data::Partial(_), _) if w.own_record().member.is_none() || is_awaited(w) => Some(newcomer(w)),
         (Data::Partial(missing), _) => Some(Next::Done(Status::blocked(format!(
             "Data directory is damaged, {missing} is missing: etcd is not started on it; keep the disk"
         )))),
@@ -36,6 +36,15 @@ fn member(w: &World) -> Option<Next> {
             None => Waiting::Start(says.clone()),
         })),
         Door::Closed => Some(service::start(w)),
+    }
+}
+
+/// Its quorum says that the member of this unit has never started: it is not the one that ran here before. While no
+/// quorum can be asked, a server that runs is one on its first start, for none is started on half a directory.
+fn is_awaited(w: &World) -> bool {
+    match w.members() {
+        Some(members) => own_entry(w, members).is_some_and(|own| !own.is_started()),
+        None => w.host.service == Service::Running,
     }
 }
 

@@ -241,6 +241,12 @@ fn half_a_data_directory_is_never_started() {
     w.host.data = Data::Partial("the log (member/wal)");
     w.peers.own = Databag::from([("member-id".to_owned(), MemberId(101).to_string())]);
     assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
+    // The same unit after its old member was removed or its cluster was restored, a moment after its new first start.
+    w.etcd.roster = Roster::Confirmed(vec![member(0, false), unstarted(1), member(2, false)]);
+    w.host.service = Service::Running;
+    assert!(matches!(next(&w), Next::Wait(Waiting::Start(_))));
+    w.etcd.roster = Roster::Unconfirmed { cause: "slow".into(), remembered: vec![] };
+    assert!(matches!(next(&w), Next::Wait(Waiting::Start(_))));
 }
 
 #[test]
