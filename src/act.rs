@@ -60,6 +60,9 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::SignOwn => Ok(authority::sign_own(world, tools).await?),
         Step::ForgetDraft => Ok(authority::forget_draft()?),
         Step::WriteCredentials(credentials) => Ok(files::write_credentials(credentials)?),
+        Step::WriteTrusted { authorities, restart } => {
+            Ok(files::write_trusted(authorities, *restart, world)?)
+        }
         Step::TrustAuthority(ca) => Ok(files::trust_authority(ca).await?),
         Step::WriteShellProfile(text) => Ok(files::write_shell_profile(text)?),
         Step::MoveDataAside { why, directory } => Ok(files::move_data_aside(*why, directory)?),

@@ -16,6 +16,7 @@ pub mod serving;
 mod status;
 mod storage;
 mod tls;
+mod trust;
 mod upgrade;
 mod upkeep;
 
@@ -62,6 +63,8 @@ pub enum Waiting {
     Leave(String),
     /// A unit that is being removed has not yet taken its member out: its name.
     Departure(String),
+    /// Clients learn of another certificate authority by hooks of their own.
+    Clients,
     /// Members are unhealthy; they may just be restarting.
     Members(Status),
 }
@@ -74,6 +77,7 @@ impl Waiting {
             Waiting::Start(_) | Waiting::Turn(_) => 60_000,
             Waiting::Leave(_) | Waiting::Quorum(_) => 30_000,
             Waiting::Cluster(_) | Waiting::Departure(_) => 20_000,
+            Waiting::Clients => 15_000,
             Waiting::Members(_) => 6_000,
         }
     }
@@ -86,6 +90,9 @@ impl Waiting {
             Waiting::Cluster(cause) => Status::waiting(format!("Joining: {cause}")),
             Waiting::Leave(why) => Status::waiting(format!("Leaving: {why}")),
             Waiting::Departure(member) => Status::waiting(format!("{member} is leaving the cluster")),
+            Waiting::Clients => {
+                Status::waiting("Changing the CA: giving clients time to read what they were given")
+            }
             Waiting::Quorum(status) | Waiting::Members(status) => status.clone(),
         }
     }

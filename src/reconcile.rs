@@ -64,6 +64,7 @@ struct Run<'a> {
     facts: &'a Facts,
     tools: &'a Tools,
     tried: Tried,
+    since: Instant,
     waited: Waited,
     /// Since when, and for what, the run is waiting without a break.
     waiting: Option<(Instant, String)>,
@@ -72,13 +73,22 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(facts: &'a Facts, tools: &'a Tools) -> Run<'a> {
-        Run { facts, tools, tried: Tried::default(), waited: Waited::default(), waiting: None, told: false }
+        Run {
+            facts,
+            tools,
+            tried: Tried::default(),
+            since: Instant::now(),
+            waited: Waited::default(),
+            waiting: None,
+            told: false,
+        }
     }
 
     /// Ends with the world as it was last seen and the status to show.
     async fn settle(mut self) -> Result<(World, Status)> {
         let mut last = String::new();
         for _ in 0..STEPS_MAX.saturating_mul(10) {
+            self.tried.lasted_s = self.since.elapsed().as_secs();
             let world = observe::world(self.facts, self.tools, &self.tried).await?;
             match decide::next(&world) {
                 Next::Done(status) => return Ok((world, status)),

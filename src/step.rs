@@ -59,6 +59,13 @@ pub enum Step {
     ForgetDraft,
     /// Write certificates and keys, keys first readable by root only.
     WriteCredentials(Credentials),
+    /// Write the authorities that etcd trusts, and nothing else.
+    WriteTrusted {
+        /// PEM.
+        authorities: String,
+        /// The running server must be restarted before the file counts.
+        restart: bool,
+    },
     /// Let every program of the host trust this authority.
     TrustAuthority(String),
     /// Let a root shell run `etcdctl` with credentials and address set.
@@ -182,6 +189,7 @@ impl Step {
             Step::SignOwn => "sign-own",
             Step::ForgetDraft => "forget-draft",
             Step::WriteCredentials(_) => "write-credentials",
+            Step::WriteTrusted { .. } => "write-trusted",
             Step::TrustAuthority(_) => "trust-authority",
             Step::WriteShellProfile(_) => "write-shell-profile",
             Step::MoveDataAside { .. } => "move-data-aside",
@@ -240,6 +248,7 @@ impl fmt::Display for Step {
             Step::SignOwn => f.write_str("Signing this unit's certificate"),
             Step::ForgetDraft => f.write_str("Forgetting the authority made here: Juju keeps one"),
             Step::WriteCredentials(_) => f.write_str("Writing certificates and keys"),
+            Step::WriteTrusted { .. } => f.write_str("Writing the trusted certificate authorities"),
             Step::TrustAuthority(_) => {
                 f.write_str("Adding the certificate authority to the host's trust store")
             }

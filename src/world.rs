@@ -15,9 +15,11 @@ use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
 use crate::relations::certificates::Request;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::relations::trust::UnitTrust;
 use crate::restoring::Journal;
 use crate::step::Source;
 use crate::storage::{Attached, Volume};
+use crate::tls::Bundle;
 
 /// Something observed, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +135,8 @@ pub struct Peer {
     pub ingress: Option<String>,
     /// Its certificate request for the application's own authority, PEM.
     pub request: Option<String>,
+    /// Which certificate authorities it trusts and needs.
+    pub trust: UnitTrust,
 }
 
 /// The certificate authority as this unit sees it.
@@ -223,6 +227,8 @@ pub struct Host {
     pub config: Option<String>,
     /// The five credential files, when all are there.
     pub credentials: Option<Credentials>,
+    /// What these certificates stand for.
+    pub standing: Option<Standing>,
     /// This unit's own key and request, for an authority that signs those.
     pub request: Option<OwnRequest>,
     /// An authority made here that Juju has not taken yet.
@@ -245,6 +251,17 @@ pub struct Host {
     pub restart_due: Option<String>,
     /// A channel that was tried and left again: its name on the first line, then why.
     pub upgrade_refused: Option<String>,
+}
+
+/// What the certificates on this machine stand for, as far as they can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The authorities in the file that etcd trusts, in the order of their fingerprints.
+    pub trusted: Bundle,
+    /// Those of them that signed the server's and the client's certificate.
+    pub issuers: Bundle,
+    /// When the first of the two certificates ends, Unix time in seconds.
+    pub not_after_s: u64,
 }
 
 /// Upstream releases of etcd on this machine.
@@ -365,6 +382,8 @@ pub struct Tried {
     pub in_vain: BTreeMap<&'static str, String>,
     /// Refused for the moment; they are tried again.
     pub not_yet: BTreeSet<&'static str>,
+    /// How long this run has lasted, in seconds. What Juju knows was read at its begin.
+    pub lasted_s: u64,
 }
 
 impl Tried {

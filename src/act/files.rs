@@ -28,6 +28,14 @@ pub(super) fn write_credentials(credentials: &Credentials) -> Result<()> {
     Ok(())
 }
 
+/// The mark goes before the file, as in [`write_config`].
+pub(super) fn write_trusted(authorities: &str, restart: bool, world: &World) -> Result<()> {
+    if restart {
+        mark_restart(world)?;
+    }
+    write(&format!("{COMMON}/ca.crt"), authorities, 0o644)
+}
+
 pub(super) async fn trust_authority(ca: &str) -> Result<()> {
     trust_store::trust("etcd-charm", ca).await.context("cannot add the CA to the host's trust store")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, ports, restoring, service};
+use super::{authority, ports, restoring, service, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
@@ -32,7 +32,8 @@ pub fn publication(w: &World, token: &str) -> Publication {
     if w.event.is_leaving() {
         return Publication::default();
     }
-    let own = own_record(w).write().into_iter().chain([own_request(w)]).collect();
+    let own =
+        own_record(w).write().into_iter().chain([own_request(w)]).chain(trust::own(w).write()).collect();
     let cluster = w.peers.relation.clone().map(|id| (id, changes(&w.peers.own, &own)));
     let request = certificate_request(w);
     let unit =

@@ -324,13 +324,11 @@ fn a_channel_that_was_tried_in_vain_is_left_alone_until_another_is_named() {
 }
 
 #[test]
-fn new_leaf_certificates_are_written_and_another_authoritys_are_not() {
+fn new_leaf_certificates_are_written_at_once() {
     let mut w = settled(0, &three());
     let renewed = Credentials { server_certificate: "renewed\n".into(), ..credentials() };
     w.authority.answer = Answered::Usable(renewed.clone());
     assert_eq!(next(&w), Next::Do(Step::WriteCredentials(renewed)));
-    w.authority.answer = Answered::Usable(Credentials { ca: "other\n".into(), ..credentials() });
-    assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
 }
 
 #[test]

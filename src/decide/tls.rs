@@ -1,12 +1,11 @@
 //! etcd never runs without TLS: credentials come before membership.
 //!
-//! Leaf certificates may be replaced under a running server (etcd reads them at every handshake); its trusted
-//! authorities may not (they are read once at start), so another authority's certificates are not taken here.
+//! What is needed for the first start is here; what changes under a running server is in `trust`.
 
-use super::{Next, authority};
+use super::{Next, authority, trust};
 use crate::juju::Status;
 use crate::step::Step;
-use crate::world::{Answered, World};
+use crate::world::{Answered, Credentials, World};
 
 pub(super) fn next(w: &World) -> Option<Next> {
     authority::next(w).filter(|next| !was_in_vain(w, next)).or_else(|| take(w))
@@ -19,11 +18,19 @@ fn was_in_vain(w: &World, next: &Next) -> bool {
 
 fn take(w: &World) -> Option<Next> {
     match (&w.host.credentials, &w.authority.answer) {
-        (None, Answered::Usable(new)) => Some(Next::Do(Step::WriteCredentials(new.clone()))),
-        (Some(old), Answered::Usable(new)) if old != new && old.ca == new.ca => {
-            Some(Next::Do(Step::WriteCredentials(new.clone())))
+        // The others may be changing their authority at this moment.
+        (None, Answered::Usable(new)) => Some(Next::Do(Step::WriteCredentials(Credentials {
+            ca: trust::needed(w).to_pem(),
+            ..new.clone()
+        }))),
+        // Files that are no certificates serve nobody.
+        (Some(_), Answered::Usable(new)) if w.host.standing.is_none() => {
+            Some(Next::Do(Step::WriteCredentials(Credentials {
+                ca: trust::needed(w).to_pem(),
+                ..new.clone()
+            })))
         }
-        (Some(_), _) => None,
+        (Some(_), _) => trust::next(w),
         (None, _) => Some(Next::Done(trouble(w).unwrap_or_else(|| asking(w)))),
     }
 }
@@ -35,14 +42,12 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
         Some((_, authority)) => authority,
         None => return Some(Status::blocked("Missing relation to certificate authority.")),
     };
-    match (&w.authority.answer, &w.host.credentials) {
-        (Answered::Refused(why), _) => {
+    match &w.authority.answer {
+        Answered::Refused(why) => {
             Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}")))
         }
-        (Answered::Usable(new), Some(old)) if new.ca != old.ca => Some(Status::blocked(format!(
-            "{authority} signs with another CA; changing the CA of a running cluster is not available yet"
-        ))),
-        _ => None,
+        Answered::Usable(_) => trust::why_it_waits(w),
+        Answered::Incomplete(_) => None,
     }
 }
 

@@ -9,8 +9,10 @@ use crate::host::Installed;
 use crate::juju::Databag;
 use crate::options::{CertificateAuthority, Options};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::relations::trust::UnitTrust;
 use crate::step::Source;
 use crate::storage::Volume;
+use crate::tls::Bundle;
 use crate::world::*;
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0xc1);
@@ -55,6 +57,7 @@ pub(super) fn first_hook(number: u32) -> World {
             drop_in: None,
             config: None,
             credentials: None,
+            standing: None,
             request: None,
             draft: None,
             trusted: None,
@@ -82,12 +85,17 @@ pub(super) fn first_hook(number: u32) -> World {
 pub(super) fn credentials() -> Credentials {
     let pem = |name: &str| format!("{name}\n");
     Credentials {
-        ca: pem("ca"),
+        ca: include_str!("../tls/fixtures/rsa.crt").to_owned(),
         server_certificate: pem("server"),
         server_key: pem("key"),
         client_certificate: pem("client"),
         client_key: pem("key"),
     }
+}
+
+/// What everybody trusts and needs.
+pub(super) fn authority() -> Bundle {
+    Bundle::parse(&credentials().ca).unwrap()
 }
 
 /// Installed, with certificates, service stopped.
@@ -97,6 +105,8 @@ pub(super) fn ready(number: u32) -> World {
     w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
     w.host.service = Service::Stopped;
     w.host.credentials = Some(credentials());
+    w.host.standing =
+        Some(Standing { trusted: authority(), issuers: authority(), not_after_s: 2_000_086_400 });
     w.host.trusted = Some(credentials().ca);
     w.authority.answer = Answered::Usable(credentials());
     w
@@ -170,6 +180,7 @@ pub(super) fn peer_of(unit: &crate::juju::UnitName) -> Peer {
         },
         ingress: Some(address),
         request: None,
+        trust: UnitTrust { trusted: Some(authority()), needed: Some(authority()) },
     }
 }
 

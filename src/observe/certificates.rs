@@ -5,8 +5,8 @@ use super::juju::Facts;
 use crate::options::CertificateAuthority;
 use crate::relations::authority::Draft;
 use crate::relations::certificates::{Answer, Pair, Request};
-use crate::tls;
-use crate::world::{Answered, Authority, Credentials, Host, Leadership};
+use crate::tls::{self, Bundle, Certificate};
+use crate::world::{Answered, Authority, Credentials, Host, Leadership, Standing};
 
 /// The authority as this unit sees it now; its own files count too.
 pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
@@ -39,6 +39,20 @@ fn internal_answer(facts: &Facts, host: &Host, now_s: u64) -> Answer {
         Some(Pair { certificate: certificate?.clone(), key: own.key.clone() })
     });
     Answer { ca: record.certificate, server, client: record.client }
+}
+
+/// What the certificates on this machine stand for; `None` when they are no certificates.
+pub(super) fn standing(credentials: &Credentials) -> Option<Standing> {
+    let trusted = Bundle::parse(&credentials.ca).ok()?.sorted();
+    let leaves = [&credentials.server_certificate, &credentials.client_certificate];
+    let issuers = leaves
+        .iter()
+        .map(|leaf| tls::issuers(leaf, &trusted))
+        .fold(Bundle::default(), |all, more| all.union(&more));
+    let end = |leaf: &&String| Some(Certificate::parse_chain(leaf).ok()?.first()?.not_after_s);
+    let ends = leaves.iter().map(end).collect::<Option<Vec<_>>>()?;
+    let not_after_s = ends.into_iter().min().and_then(|end| u64::try_from(end).ok()).unwrap_or(0);
+    Some(Standing { trusted, issuers: issuers.sorted(), not_after_s })
 }
 
 /// Checks an answer before anything relies on it.

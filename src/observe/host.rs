@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
-use super::storage;
+use super::{certificates, storage};
 use crate::decide::{COMMON, DATA};
 use crate::host::{self, Active, Installed, Load, files};
 use crate::restoring::Journal;
@@ -21,13 +21,15 @@ pub(super) async fn look() -> Result<Host> {
     let (root_data, volume) = (data(DATA)?, storage::volume()?);
     let config = text(format!("{COMMON}/etcd.conf.yml"))?;
     let data_dir = storage::data_dir(config.as_deref(), &root_data, &volume);
+    let credentials = credentials()?;
     Ok(Host {
         source: None,
         package: host::package::is_installed().context("cannot tell whether Debian's etcd is installed")?,
         service: service(&snap, &releases).await?,
         drop_in: text(host::etcd_service().dropin_path("charm"))?,
         config,
-        credentials: credentials()?,
+        standing: credentials.as_ref().and_then(certificates::standing),
+        credentials,
         request: private(host::OWN_REQUEST)?,
         draft: private(host::DRAFT)?,
         trusted: host::trust_store::current("etcd-charm").context("cannot read the host's trust store")?,

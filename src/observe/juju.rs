@@ -19,6 +19,7 @@ use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, REQUEST};
 use crate::relations::certificates::{Answer, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::relations::trust::UnitTrust;
 use crate::step::Source;
 use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading};
 
@@ -245,6 +246,7 @@ fn peer(bag: &Databag) -> Peer {
     Peer {
         record: UnitRecord::read(bag),
         ingress: ingress.filter(|address| !address.is_empty()).cloned(),
+        trust: UnitTrust::read(bag),
         request: bag.get(REQUEST).filter(|request| !request.is_empty()).cloned(),
     }
 }

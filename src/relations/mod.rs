@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod cluster;
 pub mod db;
 pub mod proxy;
+pub mod trust;
 
 use std::collections::BTreeMap;
 

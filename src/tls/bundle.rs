@@ -24,6 +24,13 @@ impl Bundle {
         self.clone().and(other.certificates.iter().cloned())
     }
 
+    /// The same in the order of the fingerprints, which is the same for everyone.
+    #[must_use]
+    pub fn sorted(mut self) -> Bundle {
+        self.certificates.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
+        self
+    }
+
     /// What `other` does not have.
     #[must_use]
     pub fn without(&self, other: &Bundle) -> Bundle {

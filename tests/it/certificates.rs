@@ -1,9 +1,15 @@
 //! The relation to the certificate authority comes and goes; etcd serves on.
 
-use crate::on_every_kind;
-use crate::sim::{Kind, Model, Writer};
+use std::time::Duration;
+
+use crate::sim::{Kind, Model, Writer, wait_until};
+use crate::{on_both_etcds, on_every_kind};
 
 on_every_kind!(the_authority_is_taken_away_and_given_back);
+on_both_etcds!(another_authority_takes_over_under_load);
+
+/// What a client may notice of one member's restart.
+const GAP_MS: u64 = 2000;
 
 fn the_authority_is_taken_away_and_given_back(kind: Kind) {
     let model = Model::with_cluster(kind, 3);
@@ -34,4 +40,45 @@ fn the_authority_is_taken_away_and_given_back(kind: Kind) {
 fn pids(model: &Model) -> Vec<String> {
     let show = "systemctl show -p MainPID --value snap.etcd.etcd";
     model.units("etcd").iter().map(|unit| model.shell(unit, show)).collect()
+}
+
+fn another_authority_takes_over_under_load(kind: Kind) {
+    let model = Model::with_quick_retries(kind);
+    model.make_cluster(3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    let before = authorities(&model);
+    if kind.juju == "2.9" {
+        // The same name with another key.
+        model.run(&["run", "easyrsa/0", "new-ca"]);
+    } else {
+        // From the relation to the application's own, by hooks that die.
+        for unit in ["etcd/0", "etcd/1", "etcd/2"] {
+            model.run(&["lab", "kill-hook", unit, "--call", "12", "--step", "9", "--after"]);
+        }
+        model.run(&["config", "etcd", "certificate_authority=internal"]);
+    }
+    changed(&model, &before);
+    writer.stop(GAP_MS);
+}
+
+/// Waits until all members have settled on one other authority.
+fn changed(model: &Model, before: &str) {
+    wait_until("another authority", Duration::from_secs(60), || authorities(model) != before);
+    model.settle(3);
+    let now = authorities(model);
+    assert_ne!(now, before);
+    assert_eq!(now.lines().filter(|line| line.starts_with("-----BEGIN")).count(), 1, "the old one is gone");
+    for unit in model.units("etcd") {
+        assert_eq!(model.shell(&unit, CA), now, "{unit}");
+        let chain = "openssl verify -CAfile /var/snap/etcd/common/ca.crt /var/snap/etcd/common/server.crt";
+        assert!(model.shell(&unit, chain).contains(": OK"), "{unit}");
+    }
+}
+
+const CA: &str = "cat /var/snap/etcd/common/ca.crt";
+
+fn authorities(model: &Model) -> String {
+    model.shell("etcd/0", CA)
 }
