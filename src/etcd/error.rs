@@ -212,7 +212,7 @@ fn classify(code: Code, message: &str, causes: &[String], asked: Asked<'_>) -> E
         return Error::timed_out(asked.call, asked.waited);
     }
     // The library's words for a server that ended in the middle of its answer.
-    if says("missing grpc-status trailer") {
+    if says("missing grpc-status trailer") || says("h2 protocol error") {
         let cause = "the server ended before its answer".to_owned();
         return Error::Unreachable { endpoint: asked.endpoint.to_owned(), cause };
     }
@@ -337,6 +337,7 @@ mod tests {
                 "protocol error: missing grpc-status trailer, stream was terminated",
                 "Unreachable",
             ),
+            (Code::Internal, "h2 protocol error: http2 error", "Unreachable"),
             (Code::InvalidArgument, "etcdserver: request is too large", "Other"),
         ];
         for (code, text, expected) in cases {
