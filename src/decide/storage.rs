@@ -38,8 +38,14 @@ pub(super) fn next(w: &World) -> Option<Next> {
         Use::Settled => None,
         Use::Do(step) => Some(Next::Do(step)),
         Use::Refused(why) if needs_it(w) => Some(Next::Done(Status::blocked(why))),
-        Use::Refused(_) => None,
+        Use::Refused(_) => drop_idle_rules(w),
     }
+}
+
+/// A member whose data was never moved there must not depend on storage that cannot be used.
+fn drop_idle_rules(w: &World) -> Option<Next> {
+    let is_idle = is_set_up(w) && w.host.volume.mounted.is_none() && !is_on_storage(w);
+    (is_idle && w.tried.in_vain("release-storage").is_none()).then_some(Next::Do(Step::ReleaseStorage))
 }
 
 /// The data on the storage: whose it is, and what is left of moves.
@@ -160,10 +166,10 @@ fn nothing_attached(w: &World) -> Use {
         ));
     }
     // Rules for storage that is gone would keep etcd from starting where its data is.
-    if is_set_up(w) && w.tried.in_vain("release-storage").is_none() {
-        return Use::Do(Step::ReleaseStorage);
+    match drop_idle_rules(w) {
+        Some(Next::Do(release)) => Use::Do(release),
+        _ => Use::Settled,
     }
-    Use::Settled
 }
 
 /// Mounted, by whomever; the rules for the next boot may still be missing.

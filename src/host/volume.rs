@@ -207,7 +207,10 @@ impl MountUnit {
     /// # Errors
     /// Somebody uses what is mounted there.
     pub async fn remove(&self) -> Result<()> {
-        self.tell("stop").await?;
+        // systemd has no word but failure for a unit that it does not know.
+        if self.path().exists() || mounted_at(&self.place)?.is_some() {
+            self.tell("stop").await?;
+        }
         files::remove_if_exists(self.path()).context("cannot remove the mount unit")
     }
 

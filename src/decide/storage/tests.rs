@@ -101,6 +101,8 @@ fn a_member_that_runs_goes_on_beside_a_device_that_cannot_be_used_and_says_so() 
     w.host.service = Service::Stopped;
     w.etcd.door = Door::Closed;
     assert_eq!(next(&w), Next::Do(Step::StartService), "its data is elsewhere");
+    w.host.volume.rules = Some(RULES.into());
+    assert_eq!(next(&w), Next::Do(Step::ReleaseStorage), "they would keep it from starting");
 }
 
 #[test]
