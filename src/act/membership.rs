@@ -112,7 +112,13 @@ pub(super) async fn rolling(
     // Not by this unit's own server, which is about to go away and may come back elsewhere: the lock could not be
     // renewed meanwhile nor given back afterwards, and everybody would wait for the end of its lease.
     let client = first_of(others(world), world).await?;
-    let Some(lock) = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await? else {
+    let lock = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await;
+    let lock = lock.map_err(|error| match error {
+        // It has just answered: a connection that closes under the request is a server that is being restarted.
+        etcd::Error::TlsRefused { .. } => Trouble::NotYet(error.to_string()),
+        error => Trouble::from(error),
+    })?;
+    let Some(lock) = lock else {
         return Err(Trouble::NotYet("another unit is restarting".to_owned()));
     };
     let outcome = match why_not_restart(world) {
