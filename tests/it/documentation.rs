@@ -53,6 +53,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "docs/how-to/certificates.md",
         "juju deploy ./etcd_amd64.charm etcd -n 3 --config certificate_authority=internal",
     ),
+    ("docs/how-to/certificates.md", "juju config etcd certificate_authority=internal"),
     ("docs/how-to/change-ports.md", "juju config etcd port=3379"),
     ("docs/how-to/change-ports.md", "juju config etcd management_port=3380"),
     ("docs/how-to/migrate-from-the-debian-package.md", "juju run etcd/0 snap-upgrade"),
