@@ -13,6 +13,7 @@ mod release;
 mod restoring;
 mod service;
 pub mod serving;
+mod snapd;
 mod status;
 mod storage;
 mod tls;
@@ -29,6 +30,7 @@ mod worlds;
 
 pub use ports::is_moving;
 pub use service::{COMMON, DATA};
+pub use snapd::STORE as STORE_PROXY;
 pub use status::{OF_ITS_QUOTA, filling, healthy_with};
 
 use std::fmt;
@@ -109,7 +111,8 @@ pub fn next(world: &World) -> Next {
     if world.event.is_leaving() {
         return leaving::next(world);
     }
-    install::next(world)
+    snapd::next(world)
+        .or_else(|| install::next(world))
         .or_else(|| storage::next(world))
         .or_else(|| restoring::next(world))
         .or_else(|| tls::next(world))

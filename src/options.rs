@@ -5,9 +5,11 @@
 mod authority;
 mod names;
 mod release;
+mod snapd;
 
 pub use authority::CertificateAuthority;
 pub use release::{Checksum, ReleaseSource, WantedRelease};
+pub use snapd::{SnapdRefresh, is_plain_url};
 
 use std::fmt;
 
@@ -52,6 +54,12 @@ pub struct Options {
     pub certificate_authority: CertificateAuthority,
     /// The v2 store.
     pub enable_v2: EnableV2,
+    /// When snapd looks for updates.
+    pub snapd_refresh: SnapdRefresh,
+    /// HTTP and HTTPS proxy for snapd.
+    pub snap_proxy: Option<String>,
+    /// URL of the store proxy that snapd asks instead of the public store.
+    pub snap_store_proxy: Option<String>,
 }
 
 /// The `channel` option.
@@ -124,7 +132,6 @@ impl Reader<'_> {
             self.refuse("management_port", format!("{port} is also the client port; the two must differ"));
         }
         let (heartbeat_interval_ms, election_timeout_ms) = self.timing();
-        self.refuse_what_is_not_there_yet();
         Options {
             channel: self.channel(),
             release: self.release(),
@@ -143,11 +150,21 @@ impl Reader<'_> {
             extra_sans: self.extra_sans(),
             certificate_authority: self.certificate_authority(),
             enable_v2: self.enable_v2(),
+            snapd_refresh: self.snapd_refresh(),
+            snap_proxy: self.proxy("snap_proxy"),
+            snap_store_proxy: self.proxy("snap_proxy_url"),
         }
     }
 
     fn refuse(&mut self, option: &'static str, problem: String) {
         self.errors.push(OptionError { option, problem });
+    }
+
+    fn or_note<T>(&mut self, read: Result<T, OptionError>, otherwise: T) -> T {
+        read.unwrap_or_else(|error| {
+            self.errors.push(error);
+            otherwise
+        })
     }
 
     fn text(&mut self, option: &'static str) -> String {
@@ -224,12 +241,14 @@ impl Reader<'_> {
         })
     }
 
+    fn proxy(&mut self, option: &'static str) -> Option<String> {
+        let read = snapd::proxy(option, &self.text(option));
+        self.or_note(read, None)
+    }
+
     fn release(&mut self) -> Option<WantedRelease> {
         let (source, sum) = (self.text("bin-source"), self.text("source-sum"));
-        release::read(&source, &sum).unwrap_or_else(|error| {
-            self.errors.push(error);
-            None
-        })
+        self.or_note(release::read(&source, &sum), None)
     }
 
     fn snapshot_count(&mut self) -> Option<u64> {
@@ -337,22 +356,17 @@ impl Reader<'_> {
         }
     }
 
-    /// Options that are declared but have no effect yet must not look as if they had one.
-    fn refuse_what_is_not_there_yet(&mut self) {
-        let later = [("snap_proxy", ""), ("snap_proxy_url", "")];
-        for (option, default) in later {
-            let text = self.text(option);
-            if text != default {
-                self.refuse(option, format!("{text:?} is not available yet; leave it empty"));
-            }
-        }
-    }
-
     fn certificate_authority(&mut self) -> CertificateAuthority {
         authority::read(&self.text("certificate_authority")).unwrap_or_else(|error| {
             self.errors.push(error);
             CertificateAuthority::Relation
         })
+    }
+
+    fn snapd_refresh(&mut self) -> SnapdRefresh {
+        let is_set = self.values.get("snapd_refresh").is_some_and(|value| !value.is_null());
+        let text = if is_set { self.text("snapd_refresh") } else { "max".to_owned() };
+        self.or_note(snapd::refresh(&text), SnapdRefresh::Default)
     }
 }
 

@@ -117,7 +117,10 @@ fn copy(path: &Path, into: &Path) -> Result<()> {
 
 /// With the host's own curl, which knows the host's trusted authorities. The address may hold a password and goes by
 /// standard input.
-async fn download(url: &str, proxies: &Proxies, into: &Path) -> Result<()> {
+///
+/// # Errors
+/// curl's words.
+pub async fn download(url: &str, proxies: &Proxies, into: &Path) -> Result<()> {
     let quoted = url.replace('\\', "\\\\").replace('"', "\\\"");
     let mut run = Run::new("curl")
         .args([

@@ -1,6 +1,7 @@
 //! One change of the world. Every step is small, may be repeated, and is safe to die in: the next run goes on
 //! from what it sees. Its [`Display`](std::fmt::Display) is the line an operator reads in the log.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -42,6 +43,8 @@ pub enum Step {
     SwitchRelease(Release),
     /// Write the unit file of the releases' service.
     WriteReleaseUnit(String),
+    /// Set these options of snapd, and take back what was set before and is not among them.
+    SetSnapd(BTreeMap<String, String>),
     /// Put the restart rules for etcd's service in place.
     WriteDropIn(&'static str),
     /// Make a new key on this unit, and a request for a certificate with these names.
@@ -183,6 +186,7 @@ impl Step {
             Step::PrepareRelease { .. } => "prepare-release",
             Step::SwitchRelease(_) => "switch-release",
             Step::WriteReleaseUnit(_) => "write-release-unit",
+            Step::SetSnapd(_) => "set-snapd",
             Step::WriteDropIn(_) => "write-drop-in",
             Step::MakeRequest { .. } => "make-request",
             Step::MakeAuthority => "make-authority",
@@ -242,6 +246,7 @@ impl fmt::Display for Step {
             Step::PrepareRelease { wanted, .. } => write!(f, "Bringing etcd from {}", wanted.source),
             Step::SwitchRelease(release) => write!(f, "Switching to etcd {}", release.version),
             Step::WriteReleaseUnit(_) => f.write_str("Writing the service's unit file"),
+            Step::SetSnapd(_) => f.write_str("Setting snapd's timer and proxies"),
             Step::WriteDropIn(_) => f.write_str("Writing the service's restart rules"),
             Step::MakeRequest { .. } => f.write_str("Making a key and a certificate request"),
             Step::MakeAuthority => f.write_str("Making the application's own certificate authority"),

@@ -249,6 +249,8 @@ pub struct Host {
     pub volume: Volume,
     /// A restart is due since this was written: the reason.
     pub restart_due: Option<String>,
+    /// What this charm has set in snapd, by snapd's names; a store proxy by its URL.
+    pub snapd: BTreeMap<String, String>,
     /// A channel that was tried and left again: its name on the first line, then why.
     pub upgrade_refused: Option<String>,
 }

@@ -81,11 +81,12 @@ fn check_new_ports(settings: &Settings, world: &World) -> Result<()> {
         return Ok(());
     }
     let address = |url: &String| url.split_once("://")?.1.parse::<SocketAddr>().ok();
-    let listens = |clients: &[String], members: &[String]| -> Vec<SocketAddr> {
-        clients.iter().chain(members).filter_map(address).collect()
+    let listens = |urls: [&Vec<String>; 3]| -> Vec<SocketAddr> {
+        urls.into_iter().flatten().filter_map(address).collect()
     };
-    let own = listens(&old.listen_client_urls, &old.listen_peer_urls);
-    let wanted = listens(&settings.listen_client_urls, &settings.listen_peer_urls);
+    let own = listens([&old.listen_client_urls, &old.listen_peer_urls, &old.listen_metrics_urls]);
+    let wanted =
+        listens([&settings.listen_client_urls, &settings.listen_peer_urls, &settings.listen_metrics_urls]);
     for new in wanted.iter().filter(|new| !own.iter().any(|old| old.port() == new.port())) {
         if let Err(error) = TcpListener::bind(new) {
             bail!("cannot listen on {new}, {error}: set another port, or stop the program that has it");

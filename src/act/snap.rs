@@ -1,10 +1,16 @@
 //! etcd's snap and its service.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
-use crate::host::{self, Snap, Written};
+use crate::decide::{COMMON, STORE_PROXY};
+use crate::host::{self, Snap, Written, files};
 use crate::juju::{Status, Tools};
+use crate::release;
 use crate::step::Source;
+use crate::world::World;
 
 /// The snap starts its service at once, without a configuration: it is stopped until it has one.
 pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
@@ -26,6 +32,55 @@ pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
         tracing::warn!(error = %error, "automatic refreshes of the etcd snap could not be held");
     }
     host::etcd_service().disable_now().await.context("cannot stop the freshly installed service")
+}
+
+/// What is about to change is noted before snapd hears of it, without a value: whoever is killed in between neither takes
+/// it for done nor forgets to take it back.
+pub(super) async fn set_snapd(wanted: &BTreeMap<String, String>, world: &World) -> Result<()> {
+    let old = &world.host.snapd;
+    let value = |key: &String| wanted.get(key).cloned().unwrap_or_default();
+    let mut changes: BTreeMap<String, String> = old
+        .keys()
+        .chain(wanted.keys())
+        .filter(|key| old.get(*key) != wanted.get(*key))
+        .map(|key| (key.clone(), value(key)))
+        .collect();
+    let mut noted = old.clone();
+    noted.extend(changes.keys().map(|key| (key.clone(), String::new())));
+    keep(&noted)?;
+    if let Some(url) = changes.get_mut(STORE_PROXY)
+        && !url.is_empty()
+    {
+        *url = store_behind(url, world).await?;
+    }
+    Snap::set_system(&changes).await.context("cannot set snapd's options")?;
+    keep(wanted)
+}
+
+fn keep(options: &BTreeMap<String, String>) -> Result<()> {
+    files::make_dir(COMMON, 0o755).with_context(|| format!("cannot make {COMMON}"))?;
+    let path = Path::new(COMMON).join(host::SNAPD_OPTIONS);
+    let text: String = options.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    files::write_atomic(&path, text.as_bytes(), 0o600)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
+/// A store proxy says who it is, signed by the public store; snapd wants that said before it uses one.
+/// Source: snapd's and the Snap Store Proxy's documentation.
+async fn store_behind(url: &str, world: &World) -> Result<String> {
+    let path = Path::new(COMMON).join("store-proxy.assert");
+    files::remove_if_exists(&path).context("cannot remove an earlier answer of the store proxy")?;
+    release::download(&format!("{url}/v2/auth/store/assertions"), &world.proxies, &path)
+        .await
+        .context("cannot ask the store proxy who it is")?;
+    let text = files::read(&path).context("cannot read the store proxy's answer")?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let store = text.lines().find_map(|line| line.strip_prefix("store: "));
+    let store = store.context("the store proxy does not say who it is")?.trim().to_owned();
+    Snap::acknowledge(&path).await.context("snapd does not take the store proxy's word")?;
+    files::remove_if_exists(&path).context("cannot remove the store proxy's answer")?;
+    Ok(store)
 }
 
 pub(super) async fn write_drop_in(text: &str) -> Result<()> {

@@ -134,6 +134,7 @@ pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     super::release::why_it_waits(w, options)
         .map(Status::blocked)
         .or_else(|| super::upgrade::why_it_waits(w, options))
+        .or_else(|| super::snapd::why_it_waits(w))
         .or_else(|| super::storage::why_it_waits(w).map(Status::blocked))
 }
 

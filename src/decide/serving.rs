@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, ports, restoring, service, trust};
+use super::{authority, ports, restoring, service, snapd, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
@@ -161,7 +161,7 @@ fn settings(w: &World) -> Changes {
     let started = members.iter().filter(|member| member.is_started() && !member.learner);
     let urls: BTreeMap<String, String> =
         started.filter_map(|member| Some((member.name.clone(), member.peer_urls.first()?.clone()))).collect();
-    changes(&w.peers.settings, &leader_settings(token, &client_url, &urls))
+    changes(&w.peers.settings, &leader_settings(token, &client_url, &urls, w.host.snapd.get(snapd::TIMER)))
 }
 
 /// What consumers get, if a quorum has confirmed who the members are.

@@ -25,7 +25,8 @@ pub(super) fn first_hook(number: u32) -> World {
         event: Event::Look("install".into()),
         juju: "3.6.0".parse().unwrap(),
         leadership: Leadership::Follower,
-        options: Options::parse(&serde_json::Map::new()),
+        // snapd is left alone here: its rules have worlds of their own.
+        options: Options::parse(&serde_json::Map::from_iter([("snapd_refresh".to_owned(), "".into())])),
         proxies: crate::juju::Proxies::default(),
         addresses: Addresses {
             peer: Some(address.clone()),
@@ -69,6 +70,7 @@ pub(super) fn first_hook(number: u32) -> World {
             volume: Volume::default(),
             restart_due: None,
             upgrade_refused: None,
+            snapd: BTreeMap::new(),
         },
         etcd: Etcd {
             door: Door::Closed,

@@ -236,6 +236,9 @@ pub struct OnDisk {
     /// Where members are listened to.
     #[serde(deserialize_with = "urls")]
     pub listen_peer_urls: Vec<String>,
+    /// Metrics and health.
+    #[serde(deserialize_with = "urls")]
+    pub listen_metrics_urls: Vec<String>,
     /// Where other members were told to go.
     #[serde(deserialize_with = "urls")]
     pub initial_advertise_peer_urls: Vec<String>,

@@ -4,6 +4,7 @@
 pub mod directory;
 pub mod files;
 pub mod package;
+mod refresh_timer;
 mod releases;
 mod snap;
 pub mod snap_file;
@@ -12,6 +13,7 @@ pub mod trust_store;
 pub mod volume;
 
 pub use files::Written;
+pub use refresh_timer::RefreshTimer;
 pub use releases::{Release, Releases};
 pub use snap::{Installed, Snap};
 pub use systemd::{Active, Load, Service};
@@ -34,6 +36,10 @@ pub const DRAFT: &str = "authority.json";
 
 /// Name of the mark beside etcd's configuration that the storage it names was found empty and is being formatted.
 pub const FORMATTING: &str = "storage-formatting";
+
+/// Name of the file beside etcd's configuration that keeps what this charm has set in snapd, one `key=value` a line, so that it
+/// takes back that and nothing else.
+pub const SNAPD_OPTIONS: &str = "snapd-options";
 
 /// Where the unit file of [`etcd_service`] is when etcd comes from a release.
 pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";

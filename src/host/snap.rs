@@ -1,6 +1,7 @@
 //! One snap of this machine. What is installed is read from snapd's own files, cheaply and without its daemon;
 //! changes go through the `snap` command, whose refusals are told apart by their words.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -227,13 +228,27 @@ impl Snap {
         self.change(["remove"].into_iter().chain(flag).chain([self.name.as_str()])).await
     }
 
-    /// Sets an option of snapd itself, such as `refresh.timer` or `proxy.http`; an empty value unsets it.
+    /// Sets options of snapd itself, such as `refresh.timer` or `proxy.http`, all or none; an empty value unsets one.
     ///
     /// # Errors
     /// [`SnapError`].
-    pub async fn set_system(key: &str, value: &str) -> Result<(), SnapError> {
-        let pair = if value.is_empty() { format!("{key}!") } else { format!("{key}={value}") };
-        Snap::new("system").change(["set", "system", &pair]).await
+    pub async fn set_system(options: &BTreeMap<String, String>) -> Result<(), SnapError> {
+        if options.is_empty() {
+            return Ok(());
+        }
+        let pair = |(key, value): (&String, &String)| {
+            if value.is_empty() { format!("{key}!") } else { format!("{key}={value}") }
+        };
+        let words = ["set".to_owned(), "system".to_owned()].into_iter().chain(options.iter().map(pair));
+        Snap::new("system").change(words).await
+    }
+
+    /// Gives snapd a file of signed statements.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn acknowledge(file: &Path) -> Result<(), SnapError> {
+        Snap::new("system").change([OsString::from("ack"), file.into()]).await
     }
 
     /// An option of snapd itself; `None` if it is not set.

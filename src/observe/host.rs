@@ -1,5 +1,6 @@
 //! What stands on this machine: the snap, its service, the charm's files and etcd's data directory.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -40,10 +41,17 @@ pub(super) async fn look() -> Result<Host> {
         volume,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
         upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
+        snapd: snapd()?,
         restore: Journal::read()?,
         releases,
         snap,
     })
+}
+
+fn snapd() -> Result<BTreeMap<String, String>> {
+    let text = text(format!("{COMMON}/{}", host::SNAPD_OPTIONS))?.unwrap_or_default();
+    let pair = |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Ok(text.lines().filter_map(pair).collect())
 }
 
 fn releases() -> Result<Releases> {

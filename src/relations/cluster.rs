@@ -97,13 +97,19 @@ impl ClusterRecord {
 }
 
 /// The earlier charm's leader settings for a running cluster: a URL where it can be joined, its members as
-/// `name=peerURL,…`, and its token.
-pub fn leader_settings(token: &str, client_url: &str, members: &BTreeMap<String, String>) -> Changes {
+/// `name=peerURL,…`, its token, and when the leader's snapd looks for updates.
+pub fn leader_settings(
+    token: &str,
+    client_url: &str,
+    members: &BTreeMap<String, String>,
+    snapd_refresh: Option<&String>,
+) -> Changes {
     let cluster: Vec<String> = members.iter().map(|(name, url)| format!("{name}={url}")).collect();
     Changes::from([
         ("token".to_owned(), Some(token.to_owned())),
         ("leader_address".to_owned(), Some(client_url.to_owned())),
         ("cluster".to_owned(), Some(cluster.join(","))),
+        ("snapd_refresh".to_owned(), snapd_refresh.cloned()),
     ])
 }
 

@@ -62,10 +62,17 @@ const OPTIONS: &[Row] = &[
         &["auto_compaction_retention=1h"],
         "auto_compaction_mode: needed with auto_compaction_retention; accepted: periodic, revision",
     ),
-    (&["snap_proxy=http://10.0.0.9"], "snap_proxy: \"http://10.0.0.9\" is not available yet; leave it empty"),
     (
-        &["snap_proxy_url=http://10.0.0.9"],
-        "snap_proxy_url: \"http://10.0.0.9\" is not available yet; leave it empty",
+        &["snapd_refresh=weekly"],
+        "snapd_refresh: \"weekly\"; accepted: max, empty, or a snapd timer such as sun5,23:00-01:00",
+    ),
+    (
+        &["snap_proxy=http://user:password@10.0.0.9:3128"],
+        "snap_proxy: not the address of a proxy; accepted: http://HOST:PORT or https://HOST:PORT, without a password",
+    ),
+    (
+        &["snap_proxy_url=10.0.0.9"],
+        "snap_proxy_url: not the address of a proxy; accepted: http://HOST:PORT or https://HOST:PORT, without a password",
     ),
     (&["enable_v2=maybe"], "enable_v2: \"maybe\"; accepted: auto, true, false"),
     (
@@ -110,7 +117,7 @@ const OPTIONS_OF_JUJU: &[Row] = &[
 ];
 
 /// Options that take any text.
-const FREE: [&str; 3] = ["nagios_context", "nagios_servicegroups", "snapd_refresh"];
+const FREE: [&str; 2] = ["nagios_context", "nagios_servicegroups"];
 
 const ACTIONS: &[Row] = &[
     (

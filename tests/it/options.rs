@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::PRESENT;
-use crate::sim::{Model, Writer};
+use crate::sim::{Model, Writer, wait_until};
+use crate::{OLD, PRESENT};
 
 /// What a client may notice of one member's restart.
 const GAP_MS: u64 = 2000;
@@ -26,9 +26,9 @@ fn ports_of_members(model: &Model, unit: &str, urls: &str) -> Vec<String> {
     members.iter().map(|member| url(member).rsplit(':').next().unwrap().to_owned()).collect()
 }
 
-/// The ports that etcd listens on, sorted.
+/// The ports that etcd listens on, sorted; not where it has its metrics.
 fn listens(model: &Model, unit: &str) -> Vec<String> {
-    let sockets = "ss -Hltnp | sed -n 's/.*\"etcd\".*/&/p' | awk '{print $4}' | sed 's/.*://' | sort -u";
+    let sockets = "ss -Hltnp | sed -n 's/.*\"etcd\".*/&/p' | awk '{print $4}' | sed 's/.*://' | grep -vx 2381 | sort -u";
     model.shell(unit, sockets).lines().map(str::to_owned).collect()
 }
 
@@ -76,4 +76,108 @@ fn killed_between_the_clusters_word_and_the_restart(model: &Model) {
     model.run(&["config", "etcd", "management_port=3380"]);
     assert!(watch.wait().unwrap().success(), "etcd/1 never moved");
     model.run(&["lab", "kill-running", "etcd/1"]);
+}
+
+/// What etcd reads at its start: all at once is one restart. The option, and what 3.4's file says then.
+const AT_START: [(&str, &str); 13] = [
+    ("heartbeat_interval=150", "heartbeat-interval: 150"),
+    ("election_timeout=2000", "election-timeout: 2000"),
+    ("snapshot_count=50000", "snapshot-count: 50000"),
+    ("quota_backend_bytes=4294967296", "quota-backend-bytes: 4294967296"),
+    ("auto_compaction_mode=revision", "auto-compaction-mode: revision"),
+    ("auto_compaction_retention=5000", "auto-compaction-retention: '5000'"),
+    ("enable_v2=true", "enable-v2: true"),
+    ("debug=true", "log-level: debug"),
+    ("tls_cipher_suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "- TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+    ("bind_with_insecure_http=true", "http://127.0.0.1:4001"),
+    ("bind_to_all_interfaces=false", "https://127.0.0.1:3379"),
+    ("port=3379", ":3379\n"),
+    ("management_port=3380", "listen-peer-urls: https://10."),
+];
+
+/// What restarts nothing: snapd's matters, certificates under the running server, a key that 3.4 does not know.
+const AT_ONCE: [&str; 8] = [
+    "snapd_refresh=4:00-7:00",
+    "snap_proxy=http://10.0.0.9:3128",
+    "snap_proxy_url=http://127.0.0.1:8000",
+    "extra_sans=etcd.example.com",
+    "tls_min_version=TLS1.2",
+    "nagios_context=other",
+    "nagios_servicegroups=databases",
+    "channel=3.4/edge",
+];
+
+/// What needs more than a running unit; other tests change these.
+const ELSEWHERE: [&str; 3] = ["bin-source", "certificate_authority", "source-sum"];
+
+fn name(option: &str) -> &str {
+    option.split('=').next().unwrap()
+}
+
+#[test]
+fn every_option_is_changed_once() {
+    let declared: Value =
+        etcd_charm::yaml::from_str(&std::fs::read_to_string("config.yaml").unwrap()).unwrap();
+    let mut declared: Vec<&str> =
+        declared["options"].as_object().unwrap().keys().map(String::as_str).collect();
+    let mut changed: Vec<&str> =
+        AT_START.iter().map(|(option, _)| name(option)).chain(AT_ONCE.map(name)).chain(ELSEWHERE).collect();
+    declared.sort_unstable();
+    changed.sort_unstable();
+    assert_eq!(changed, declared);
+}
+
+#[test]
+fn only_what_etcd_reads_at_its_start_restarts_it() {
+    let model = Model::with_cluster(OLD, 1);
+    let restarts = |before: usize| restarts(&model, "etcd/0") - before;
+    let settle = |arguments: &[&str]| {
+        model.run(&[&["config", "etcd"], arguments].concat());
+        model.settle(1);
+    };
+    a_store_proxy(&model);
+    settle(&AT_ONCE);
+    assert_eq!(restarts(0), 0, "{AT_ONCE:?}");
+    what_snapd_was_told(&model);
+    settle(&["--reset", &AT_ONCE.map(name).join(",")]);
+    assert_eq!(model.shell("etcd/0", "snap get system refresh.retain"), "3\n", "it is the operator's");
+    assert_eq!(told(&model, "proxy.http"), None);
+
+    let (management_port, others) = AT_START.split_last().unwrap();
+    settle(&others.iter().map(|(option, _)| *option).collect::<Vec<_>>());
+    assert_eq!(restarts(0), 1, "{others:?}");
+    let file = model.shell("etcd/0", &format!("cat {CONFIG}"));
+    for (option, line) in others {
+        assert!(file.contains(line), "{option}: {file}");
+    }
+    settle(&[management_port.0]);
+    assert_eq!(restarts(1), 2, "one to open, one to close");
+    assert_eq!(ports_of_members(&model, "etcd/0", "peerURLs"), ["3380"]);
+    settle(&["--reset", &AT_START.map(|(option, _)| name(option)).join(",")]);
+    assert_eq!(restarts(3), 2);
+    assert_eq!(listens(&model, "etcd/0"), ["2379", "2380"]);
+    model.assert_no_hook_failed();
+}
+
+/// On the unit itself: all that snapd asks it for is who it is.
+fn a_store_proxy(model: &Model) {
+    let serve = "mkdir -p /srv/store/v2/auth/store && \
+                 printf 'type: store\\nstore: of-this-house\\n\\nsigned\\n' > /srv/store/v2/auth/store/assertions; \
+                 setsid python3 -m http.server 8000 --directory /srv/store >/dev/null 2>&1 </dev/null &";
+    model.shell("etcd/0", serve);
+    model.shell("etcd/0", "snap set system refresh.retain=3");
+    wait_until("the store proxy", Duration::from_secs(20), || {
+        !model.shell("etcd/0", "ss -Hltn sport = :8000").is_empty()
+    });
+}
+
+fn what_snapd_was_told(model: &Model) {
+    assert_eq!(told(model, "refresh.timer").as_deref(), Some("4:00-7:00"), "one unit has the whole window");
+    assert_eq!(told(model, "proxy.http").as_deref(), Some("http://10.0.0.9:3128"));
+    assert_eq!(told(model, "proxy.store").as_deref(), Some("of-this-house"));
+}
+
+fn told(model: &Model, key: &str) -> Option<String> {
+    let value = model.shell("etcd/0", &format!("snap get system {key} 2>/dev/null || true"));
+    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }

@@ -71,7 +71,7 @@ pub fn set(store: &Store, arguments: &Arguments) -> Done {
         for option in options {
             let (key, value) = match option.split_once('=') {
                 Some((key, value)) => (key, value),
-                None if arguments.verb == "unset" => (option.as_str(), ""),
+                None if arguments.verb == "unset" || option.ends_with('!') => (option.as_str(), ""),
                 None => return Err(error(format!("invalid configuration: \"{option}\" (want key=value)"))),
             };
             let key = key.trim_end_matches('!');

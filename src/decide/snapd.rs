@@ -1,0 +1,130 @@
+//! snapd's own options: its timer and its proxies. Invariants: two units of the application never refresh in one window,
+//! and only what this charm has set is ever taken back; the machine's other settings are somebody else's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Next;
+use crate::host::RefreshTimer;
+use crate::juju::{Status, UnitName};
+use crate::options::{Options, SnapdRefresh, is_plain_url};
+use crate::step::Step;
+use crate::world::World;
+
+/// The name of the step, to ask whether it was tried.
+const STEP: &str = "set-snapd";
+/// snapd's name for its timer.
+pub(super) const TIMER: &str = "refresh.timer";
+/// snapd's name for a store proxy; here by its URL.
+pub const STORE: &str = "proxy.store";
+
+/// Before anything is installed: the store may be behind a proxy.
+pub(super) fn next(w: &World) -> Option<Next> {
+    let wanted = wanted(w, w.options.as_ref().ok()?);
+    (wanted != w.host.snapd && w.tried.in_vain(STEP).is_none()).then_some(Next::Do(Step::SetSnapd(wanted)))
+}
+
+/// What snapd did not take.
+pub(super) fn why_it_waits(w: &World) -> Option<Status> {
+    let why = w.tried.in_vain(STEP)?;
+    Some(Status::blocked(format!("snapd_refresh, snap_proxy, snap_proxy_url: {why}")))
+}
+
+fn wanted(w: &World, options: &Options) -> BTreeMap<String, String> {
+    // A release does not come from snapd.
+    if options.release.is_some() || w.host.releases.current.is_some() {
+        return BTreeMap::new();
+    }
+    let usable = |url: &Option<String>| url.clone().filter(|url| is_plain_url(url));
+    let (http, https, direct) = match &options.snap_proxy {
+        Some(url) => (Some(url.clone()), Some(url.clone()), None),
+        None => (usable(&w.proxies.http), usable(&w.proxies.https), w.proxies.no.clone()),
+    };
+    let direct = direct.filter(|_| http.is_some() || https.is_some());
+    let all = [
+        (TIMER, timer(w, &options.snapd_refresh)),
+        ("proxy.http", http),
+        ("proxy.https", https),
+        ("proxy.no-proxy", direct),
+        (STORE, options.snap_store_proxy.clone()),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+/// This unit's part. While Juju does not say who the others are, it stays.
+fn timer(w: &World, refresh: &SnapdRefresh) -> Option<String> {
+    if *refresh == SnapdRefresh::Default {
+        return None;
+    }
+    let Some(units) = &w.peers.expected else { return w.host.snapd.get(TIMER).cloned() };
+    let mut units: Vec<&UnitName> =
+        units.iter().chain([&w.unit]).collect::<BTreeSet<_>>().into_iter().collect();
+    units.sort_by_key(|unit| unit.number());
+    let place = units.iter().position(|unit| **unit == w.unit).unwrap_or_default();
+    match refresh {
+        SnapdRefresh::Default => None,
+        SnapdRefresh::Monthly => Some(RefreshTimer::monthly(place)),
+        SnapdRefresh::Timer(timer) => Some(timer.part(place, units.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::next;
+    use super::super::worlds::{first_hook, member, settled};
+    use super::*;
+    use crate::world::Leadership;
+
+    fn options(values: serde_json::Value) -> Options {
+        Options::parse(values.as_object().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn proxies_are_set_before_the_store_is_asked() {
+        let mut w = first_hook(0);
+        w.options =
+            Ok(options(serde_json::json!({"snap_proxy": "http://10.0.0.9:3128", "snapd_refresh": ""})));
+        let Next::Do(Step::SetSnapd(set)) = next(&w) else { panic!("{:?}", next(&w)) };
+        assert_eq!(set["proxy.http"], "http://10.0.0.9:3128");
+        assert_eq!(set.len(), 2, "{set:?}");
+        w.host.snapd = set;
+        assert!(matches!(next(&w), Next::Do(Step::InstallSnap(_))));
+    }
+
+    #[test]
+    fn a_snapd_that_takes_nothing_keeps_nobody_waiting() {
+        let mut w = first_hook(0);
+        w.tried.in_vain.insert(STEP, "no snapd".into());
+        assert!(matches!(next(&w), Next::Do(Step::InstallSnap(_))));
+    }
+
+    #[test]
+    fn the_models_proxies_serve_where_no_other_is_named() {
+        let mut w = first_hook(0);
+        w.proxies.https = Some("http://10.0.0.9:3128".into());
+        w.proxies.no = Some("10.0.0.0/8".into());
+        let wanted = wanted(&w, w.options.as_ref().unwrap());
+        assert_eq!(wanted["proxy.no-proxy"], "10.0.0.0/8");
+        assert_eq!(wanted.get("proxy.http"), None);
+        w.proxies.https = Some("http://user:secret@10.0.0.9:3128".into());
+        assert!(
+            !super::wanted(&w, w.options.as_ref().unwrap()).contains_key("proxy.https"),
+            "it would be shown to everybody"
+        );
+    }
+
+    #[test]
+    fn no_two_units_have_one_window() {
+        let three = [0, 1, 2].map(|number| member(number, false));
+        for refresh in ["max", "sun5,23:00-01:00"] {
+            let timers: BTreeSet<String> = (0..3)
+                .map(|number| {
+                    let mut w = settled(number, &three);
+                    w.leadership = Leadership::Follower;
+                    let options = options(serde_json::json!({"snapd_refresh": refresh}));
+                    super::wanted(&w, &options).remove(TIMER).unwrap()
+                })
+                .collect();
+            assert_eq!(timers.len(), 3, "{timers:?}");
+        }
+    }
+}
