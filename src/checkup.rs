@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::clock;
 use crate::decide;
 use crate::host::files;
 use crate::juju::{Context, Status, Tools};
@@ -38,6 +39,7 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         && look.etcd.alarms.is_empty()
         && look.host.restart_due.is_none()
         && look.host.restore.is_none()
+        && !decide::certificates_need_a_look(&look.host, clock::now_s())
         && !decide::is_moving(&look.host)
         && decide::filling(&look.host, &look.etcd).is_none()
         && members.iter().all(|member| !member.learner)

@@ -31,7 +31,7 @@ mod worlds;
 pub use ports::is_moving;
 pub use service::{COMMON, DATA};
 pub use snapd::STORE as STORE_PROXY;
-pub use status::{OF_ITS_QUOTA, filling, healthy_with};
+pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with};
 
 use std::fmt;
 

@@ -3,6 +3,10 @@
 //! Unreadable is not absent and absent is not empty: what could not be read is a [`Reading::Unknown`] with its
 //! cause, and no rule may take it for "there is none".
 
+mod standing;
+
+pub use standing::Standing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -19,7 +23,6 @@ use crate::relations::trust::UnitTrust;
 use crate::restoring::Journal;
 use crate::step::Source;
 use crate::storage::{Attached, Volume};
-use crate::tls::Bundle;
 
 /// Something observed, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,17 +256,6 @@ pub struct Host {
     pub snapd: BTreeMap<String, String>,
     /// A channel that was tried and left again: its name on the first line, then why.
     pub upgrade_refused: Option<String>,
-}
-
-/// What the certificates on this machine stand for, as far as they can be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// The authorities in the file that etcd trusts, in the order of their fingerprints.
-    pub trusted: Bundle,
-    /// Those of them that signed the server's and the client's certificate.
-    pub issuers: Bundle,
-    /// When the first of the two certificates ends, Unix time in seconds.
-    pub not_after_s: u64,
 }
 
 /// Upstream releases of etcd on this machine.

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use super::alarms::in_words;
 use super::cluster;
 use super::{Report, Results};
+use crate::clock;
 use crate::etcd::{Alarm, Member};
 use crate::observe::{self, Local};
 use crate::world::{Health, Roster};
@@ -33,6 +34,10 @@ async fn report(look: &Local) -> Result<Report> {
         let health = look.etcd.health.get(&member.id);
         lines.push(old_form(member, health));
         results.extend(describe(member, health, look).await);
+    }
+    if let Some(standing) = &look.host.standing {
+        let days = standing.days_left(clock::now_s()).to_string();
+        results.insert("certificates.days-left".to_owned(), days);
     }
     let sick = members.iter().any(|member| look.etcd.health.get(&member.id) != Some(&Health::Healthy));
     let alarms = &look.etcd.alarms;

@@ -9,6 +9,8 @@ use crate::world::{Door, Etcd, Health, Host, Roster, World};
 /// What is left to do when machines do not come back.
 const IF_LOST: &str = "if machines are lost for good, run the action recover-quorum on the best survivor";
 
+/// So long before the first certificate ends an operator is told of it.
+const WARNING_DAYS: i64 = 30;
 /// etcd's own quota where none is set, bytes.
 const DEFAULT_QUOTA: u64 = 2 << 30;
 /// By this a status of a filling database is known.
@@ -109,12 +111,13 @@ fn healthy(w: &World) -> Status {
     let voters = w.members().map_or(0, |members| voters(members).count());
     let plain_http = w.options.as_ref().is_ok_and(|options| options.bind_with_insecure_http);
     let note = if plain_http { " (plain HTTP on 127.0.0.1:4001)" } else { "" };
+    let ending = ending(&w.host, w.now_s).unwrap_or_default();
     let filling = filling(&w.host, &w.etcd).map(|percent| {
         format!(
             " (database at {percent}{OF_ITS_QUOTA}: run the action maintain, or raise quota_backend_bytes)"
         )
     });
-    Status::active(healthy_with(voters) + note + &filling.unwrap_or_default())
+    Status::active(healthy_with(voters) + note + &ending + &filling.unwrap_or_default())
 }
 
 /// How full this unit's database is, percent of the quota that its server has, when that is worth a word.
@@ -125,6 +128,19 @@ pub fn filling(host: &Host, etcd: &Etcd) -> Option<u64> {
         u64::try_from(config.quota_backend_bytes).ok().filter(|quota| *quota > 0).unwrap_or(DEFAULT_QUOTA);
     let percent = u64::try_from(status.db_size_bytes).ok()?.saturating_mul(100) / quota;
     (percent >= WORTH_A_WORD).then_some(percent)
+}
+
+/// A warning in time: certificates that are renewed by themselves never come so far.
+fn ending(host: &Host, now_s: u64) -> Option<String> {
+    let days = host.standing.as_ref()?.days_left(now_s);
+    (days < WARNING_DAYS).then(|| format!(" (certificates end in {days} days)"))
+}
+
+/// Whether the regular check has to look at the certificates: their end is near, or the next ones are due and this unit
+/// asks for them itself.
+pub fn certificates_need_a_look(host: &Host, now_s: u64) -> bool {
+    let is_due = host.standing.as_ref().is_some_and(|standing| standing.due_s <= now_s);
+    ending(host, now_s).is_some() || (is_due && host.request.is_some())
 }
 
 /// What operators and scripts look for.

@@ -324,6 +324,18 @@ fn a_channel_that_was_tried_in_vain_is_left_alone_until_another_is_named() {
 }
 
 #[test]
+fn certificates_that_end_soon_are_told_of_in_time() {
+    let mut w = settled(0, &three());
+    w.host.standing.as_mut().unwrap().not_after_s = w.now_s + 13 * 86_400 - 1;
+    assert_eq!(done(next(&w)).to_string(), "active Healthy with 3 known peers (certificates end in 12 days)");
+    assert!(certificates_need_a_look(&w.host, w.now_s));
+    let mut w = settled(0, &three());
+    assert!(!certificates_need_a_look(&w.host, w.now_s));
+    w.host.standing.as_mut().unwrap().due_s = w.now_s;
+    assert!(!certificates_need_a_look(&w.host, w.now_s), "the related authority renews by itself");
+}
+
+#[test]
 fn new_leaf_certificates_are_written_at_once() {
     let mut w = settled(0, &three());
     let renewed = Credentials { server_certificate: "renewed\n".into(), ..credentials() };

@@ -107,8 +107,12 @@ pub(super) fn ready(number: u32) -> World {
     w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
     w.host.service = Service::Stopped;
     w.host.credentials = Some(credentials());
-    w.host.standing =
-        Some(Standing { trusted: authority(), issuers: authority(), not_after_s: 2_000_086_400 });
+    w.host.standing = Some(Standing {
+        trusted: authority(),
+        issuers: authority(),
+        not_after_s: 2_000_000_000 + 300 * 86_400,
+        due_s: 2_000_000_000 + 200 * 86_400,
+    });
     w.host.trusted = Some(credentials().ca);
     w.authority.answer = Answered::Usable(credentials());
     w

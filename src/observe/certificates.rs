@@ -5,7 +5,7 @@ use super::juju::Facts;
 use crate::options::CertificateAuthority;
 use crate::relations::authority::Draft;
 use crate::relations::certificates::{Answer, Pair, Request};
-use crate::tls::{self, Bundle, Certificate};
+use crate::tls;
 use crate::world::{Answered, Authority, Credentials, Host, Leadership, Standing};
 
 /// The authority as this unit sees it now; its own files count too.
@@ -43,16 +43,7 @@ fn internal_answer(facts: &Facts, host: &Host, now_s: u64) -> Answer {
 
 /// What the certificates on this machine stand for; `None` when they are no certificates.
 pub(super) fn standing(credentials: &Credentials) -> Option<Standing> {
-    let trusted = Bundle::parse(&credentials.ca).ok()?.sorted();
-    let leaves = [&credentials.server_certificate, &credentials.client_certificate];
-    let issuers = leaves
-        .iter()
-        .map(|leaf| tls::issuers(leaf, &trusted))
-        .fold(Bundle::default(), |all, more| all.union(&more));
-    let end = |leaf: &&String| Some(Certificate::parse_chain(leaf).ok()?.first()?.not_after_s);
-    let ends = leaves.iter().map(end).collect::<Option<Vec<_>>>()?;
-    let not_after_s = ends.into_iter().min().and_then(|end| u64::try_from(end).ok()).unwrap_or(0);
-    Some(Standing { trusted, issuers: issuers.sorted(), not_after_s })
+    Standing::read(&credentials.ca, &[&credentials.server_certificate, &credentials.client_certificate])
 }
 
 /// Checks an answer before anything relies on it.

@@ -111,8 +111,13 @@ impl Certificate {
 
     /// Whether two thirds of its life are over: time to ask for the next one.
     pub fn is_due(&self, now_s: i64) -> bool {
+        now_s >= self.due_s()
+    }
+
+    /// When the last third of its life begins, Unix time in seconds.
+    pub fn due_s(&self) -> i64 {
         let life = self.not_after_s.saturating_sub(self.not_before_s);
-        now_s >= self.not_before_s.saturating_add(life / 3 * 2)
+        self.not_before_s.saturating_add(life / 3 * 2)
     }
 
     /// Whether a TLS library would accept it for this name or address.

@@ -14,6 +14,8 @@ fn health_tells_the_truth(kind: Kind) {
     }
     let output = results["output"].as_str().unwrap();
     assert_eq!(output.lines().last(), Some("cluster is healthy"), "{output}");
+    let days = results["certificates"]["days-left"].as_str().and_then(|days| days.parse::<u32>().ok());
+    assert!(days.is_some_and(|days| days > 30), "{results}");
     assert_eq!(output.matches(" is healthy: got healthy result from https://").count(), 3, "{output}");
     model.run(&["lab", "kill-machine", "etcd/2"]);
     let (results, failure) = model.action("etcd/1", &["health"]);
