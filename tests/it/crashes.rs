@@ -35,5 +35,5 @@ fn killed_at_every_call_while_a_unit_joins(kind: Kind) {
 /// Kills the unit's hooks from the named one on: the first after its first tool call has taken effect, the next
 /// three calls later, and so on, where a careless charm would believe that it had also finished.
 fn die_often(model: &Model, unit: &str, hook: &str) {
-    model.run(&["lab", "kill-hook", unit, "--hook", hook, "--call", "1", "--step", "3", "--after"]);
+    model.kill_hooks(unit, &["--hook", hook, "--call", "1", "--step", "3", "--after"]);
 }

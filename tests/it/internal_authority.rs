@@ -12,7 +12,7 @@ fn certificates_come_from_the_application_itself(kind: Kind) {
     model.deploy_etcd_with(1, &["--config", "certificate_authority=internal"]);
     // It dies again and again while it makes the authority and gives it to Juju: there must be one all the same.
     let often = ["--hook", "cluster-relation-created", "--call", "14", "--step", "7", "--after"];
-    model.run(&[&["lab", "kill-hook", "etcd/0"][..], &often].concat());
+    model.kill_hooks("etcd/0", &often);
     model.settle(1);
     let authority = || model.shell("etcd/1", &format!("cat {COMMON}/ca.crt"));
     model.run(&["add-unit", "etcd", "-n", "1"]);

@@ -147,6 +147,12 @@ impl Model {
         self.settle(units as usize);
     }
 
+    /// Orders hooks of a unit to be killed. A machine that is still being made has no agent to be told.
+    pub fn kill_hooks(&self, unit: &str, which: &[&str]) {
+        let order = [&["lab", "kill-hook", unit], which].concat();
+        wait_until("an agent", Duration::from_secs(30), || self.attempt(&order).status.success());
+    }
+
     /// Waits until `etcd` has `units` units, all healthy with as many members, and nothing is running or due.
     pub fn settle(&self, units: usize) {
         let message = if units == 1 {
