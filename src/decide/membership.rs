@@ -15,8 +15,11 @@ pub(super) fn next(w: &World) -> Option<Next> {
     match (&w.host.data, &w.etcd.door) {
         (Data::Present, _) | (_, Door::Open(_)) => member(w),
         (Data::Empty, _) => Some(newcomer(w)),
+        (Data::Partial(_), _) if w.own_record().member.is_some() && was_removed(w) => {
+            Some(make_way_for_a_new_member(w))
+        }
         // etcd makes its database before its log: a first start that did not get far is no loss.
-        (Data::Partial(_), _) if w.own_record().member.is_none() || is_awaited(w) => Some(newcomer(w)),
+        (Data::Partial(_), _) if w.own_record().member.is_none() || is_first_start(w) => Some(newcomer(w)),
         (Data::Partial(missing), _) => Some(Next::Done(Status::blocked(format!(
             "Data directory is damaged, {missing} is missing: etcd is not started on it; keep the disk"
         )))),
@@ -39,13 +42,12 @@ fn member(w: &World) -> Option<Next> {
     }
 }
 
-/// Its quorum says that the member of this unit has never started: it is not the one that ran here before. While no
-/// quorum can be asked, a server that runs is one on its first start, for none is started on half a directory.
-fn is_awaited(w: &World) -> bool {
-    match w.members() {
-        Some(members) => own_entry(w, members).is_some_and(|own| !own.is_started()),
-        None => w.host.service == Service::Running,
-    }
+/// What is half there is just being made: none is started on half a directory, so a server that runs is on its first
+/// start, even where its quorum has heard of it by now, for the directory was read a moment before. Otherwise its quorum
+/// says whether the member of this unit has ever started.
+fn is_first_start(w: &World) -> bool {
+    let is_awaited = |members| own_entry(w, members).is_some_and(|own| !own.is_started());
+    w.host.service == Service::Running || w.members().is_some_and(is_awaited)
 }
 
 /// Its quorum says that no member is left that could be this unit's, by id, peer URL or name.

@@ -247,6 +247,14 @@ fn half_a_data_directory_is_never_started() {
     assert!(matches!(next(&w), Next::Wait(Waiting::Start(_))));
     w.etcd.roster = Roster::Unconfirmed { cause: "slow".into(), remembered: vec![] };
     assert!(matches!(next(&w), Next::Wait(Waiting::Start(_))));
+    w.etcd.roster = Roster::Confirmed(three());
+    assert!(matches!(next(&w), Next::Wait(Waiting::Start(_))), "its name came after the directory was read");
+    // That start was cut off, and the cluster has taken the member out meanwhile.
+    w.etcd.roster = Roster::Confirmed(vec![member(0, false), member(2, false)]);
+    assert_eq!(next(&w), Next::Do(Step::StopService));
+    w.host.service = Service::Stopped;
+    let aside = Step::MoveDataAside { why: Moved::MemberRemoved, directory: DATA };
+    assert_eq!(next(&w), Next::Do(aside));
 }
 
 #[test]
