@@ -1,6 +1,7 @@
 //! Performs a [`Step`]: the only writer to this machine and to etcd.
 
 mod authority;
+mod checks;
 mod files;
 mod membership;
 mod reinstall;
@@ -74,6 +75,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
             storage::move_data(from, to, (settings, version), world, tools).await
         }
         Step::ReleaseStorage => Ok(storage::release().await?),
+        Step::WriteChecks { write, remove } => Ok(checks::write(write, remove).await?),
         Step::WriteConfig { settings, version, restart } => {
             Ok(files::write_config(settings, version, *restart, world)?)
         }

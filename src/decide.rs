@@ -4,6 +4,7 @@
 //! step the world is looked at again, so no rule needs to know what another has done.
 
 pub mod authority;
+mod checks;
 mod install;
 mod leaving;
 mod membership;
@@ -28,6 +29,7 @@ mod tests;
 #[cfg(test)]
 mod worlds;
 
+pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use ports::is_moving;
 pub use service::{COMMON, DATA};
 pub use snapd::STORE as STORE_PROXY;
@@ -108,6 +110,9 @@ impl fmt::Display for Waiting {
 
 /// The runbook.
 pub fn next(world: &World) -> Next {
+    if let Some(next) = checks::next(world) {
+        return next;
+    }
     if world.event.is_leaving() {
         return leaving::next(world);
     }

@@ -27,7 +27,7 @@ pub enum Event {
 }
 
 /// Endpoints that are declared, so that models which use them can be refreshed, and do nothing yet.
-const IDLE_ENDPOINTS: [&str; 3] = ["prometheus", "grafana", "nrpe-external-master"];
+const IDLE_ENDPOINTS: [&str; 2] = ["prometheus", "grafana"];
 
 fn is_of_an_idle_endpoint(hook: &str) -> bool {
     IDLE_ENDPOINTS

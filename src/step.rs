@@ -109,6 +109,13 @@ pub enum Step {
     },
     /// Unmount storage; what is on it stays.
     ReleaseStorage,
+    /// Give the monitoring agent its files.
+    WriteChecks {
+        /// All that should be there: path and text.
+        write: BTreeMap<String, String>,
+        /// What should not: paths.
+        remove: Vec<String>,
+    },
     /// Ask the cluster to accept this unit as a learner.
     AddLearner {
         /// This unit's peer URL.
@@ -202,6 +209,7 @@ impl Step {
             Step::ClaimStorage(_) => "claim-storage",
             Step::MoveData { .. } => "move-data",
             Step::ReleaseStorage => "release-storage",
+            Step::WriteChecks { .. } => "write-checks",
             Step::AddLearner { .. } => "add-learner",
             Step::WriteConfig { .. } => "write-config",
             Step::StartService => "start-service",
@@ -266,6 +274,10 @@ impl fmt::Display for Step {
             Step::ClaimStorage(_) => f.write_str("Writing on the storage whose the data is"),
             Step::MoveData { to, .. } => write!(f, "Moving etcd's data to {to}"),
             Step::ReleaseStorage => f.write_str("Unmounting the storage"),
+            Step::WriteChecks { write, .. } if write.is_empty() => {
+                f.write_str("Removing the checks for Nagios")
+            }
+            Step::WriteChecks { .. } => f.write_str("Writing the checks for Nagios"),
             Step::AddLearner { peer_url } => write!(f, "Joining the cluster as a learner at {peer_url}"),
             Step::WriteConfig { restart: true, .. } => {
                 f.write_str("Writing etcd's configuration; a restart is due")

@@ -3,8 +3,10 @@
 //! Unreadable is not absent and absent is not empty: what could not be read is a [`Reading::Unknown`] with its
 //! cause, and no rule may take it for "there is none".
 
+mod data;
 mod standing;
 
+pub use data::{Data, Moved};
 pub use standing::Standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,6 +211,21 @@ pub struct Consumer {
     pub relation: RelationId,
     /// What this unit's databag on it holds now.
     pub published: Databag,
+    /// What its units say, where that matters.
+    pub said: Vec<Databag>,
+}
+
+/// Files for the monitoring agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// This charm's own, by their paths.
+    pub files: BTreeMap<String, String>,
+    /// The agent reads commands on this machine.
+    pub takes_commands: bool,
+    /// The agent collects services on this machine.
+    pub takes_services: bool,
+    /// Files were changed and the agent has not read them yet.
+    pub restart_due: bool,
 }
 
 /// This machine.
@@ -242,6 +259,8 @@ pub struct Host {
     pub shell_profile: Option<String>,
     /// The data directory that etcd uses, or will.
     pub data_dir: &'static str,
+    /// What the monitoring agent finds.
+    pub checks: Checks,
     /// The member's data in it.
     pub data: Data,
     /// An exchange of the data that has not come to its end.
@@ -280,44 +299,6 @@ pub enum Service {
     Running,
     /// It has given up or exits again and again: its result and last words.
     Failing(String),
-}
-
-/// The member's data on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Data {
-    /// No member has ever run here.
-    Empty,
-    /// Log and database are both there.
-    Present,
-    /// Only one of the two is: starting on it could begin a new history.
-    Partial(&'static str),
-}
-
-/// Why data is moved aside; never deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moved {
-    /// The cluster has removed this member for good.
-    MemberRemoved,
-    /// The application's cluster was replaced by a restored one.
-    ClusterRestored,
-    /// A unit of before has left it on its storage.
-    OfAnother,
-    /// A copy that was not taken into use.
-    Unfinished,
-    /// The member runs with its data elsewhere.
-    ElsewhereNow,
-}
-
-impl fmt::Display for Moved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Moved::MemberRemoved => f.write_str("this member was removed from the cluster"),
-            Moved::ClusterRestored => f.write_str("the cluster was restored from a snapshot"),
-            Moved::OfAnother => f.write_str("another member has left it on the storage"),
-            Moved::Unfinished => f.write_str("it is an unfinished copy"),
-            Moved::ElsewhereNow => f.write_str("the member has its data elsewhere now"),
-        }
-    }
 }
 
 /// etcd, as far as it answers.

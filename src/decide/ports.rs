@@ -178,7 +178,12 @@ mod tests {
 
     fn consumer(w: &mut World) {
         let published = [("connection_string".to_owned(), "https://10.0.0.1:2379".to_owned())].into();
-        w.consumers = vec![Consumer { endpoint: Endpoint::Db, relation: "db:7".parse().unwrap(), published }];
+        w.consumers = vec![Consumer {
+            endpoint: Endpoint::Db,
+            relation: "db:7".parse().unwrap(),
+            published,
+            said: vec![],
+        }];
     }
 
     #[test]

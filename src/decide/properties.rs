@@ -148,7 +148,7 @@ proptest! {
 
     #[test]
     fn learners_and_strangers_are_never_offered_to_consumers(mut w in worlds()) {
-        w.consumers = vec![Consumer { endpoint: Endpoint::Db, relation: "db:7".parse().unwrap(), published: Databag::new() }];
+        w.consumers = vec![Consumer { endpoint: Endpoint::Db, relation: "db:7".parse().unwrap(), published: Databag::new(), said: vec![] }];
         let offered = publication(&w, "t").unit.into_iter().find(|(id, _)| id.to_string() == "db:7");
         if let Some((_, bag)) = offered {
             let members = w.members().unwrap();

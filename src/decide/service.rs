@@ -207,7 +207,7 @@ fn listen(options: &Options, bind: &Option<String>, port: u16) -> Vec<String> {
 }
 
 /// Metrics and health for this machine alone, without a key.
-fn metrics_url(w: &World, options: &Options) -> Option<String> {
+pub(super) fn metrics_url(w: &World, options: &Options) -> Option<String> {
     let Ports { client, peer } = ports::ports(w, options)?;
     let taken = [client, peer, vec![options.port, options.management_port]].concat();
     Some(format!("http://127.0.0.1:{}", metrics_port(&taken)))

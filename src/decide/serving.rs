@@ -8,7 +8,7 @@ use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::db::{self, ClientData};
-use crate::relations::{Changes, Endpoint, changes, proxy};
+use crate::relations::{Changes, Endpoint, changes, nrpe, proxy};
 use crate::world::{Consumer, Door, Health, Leadership, World};
 
 /// What to write, already reduced to differences. Everything here takes effect when the hook succeeds, except
@@ -62,13 +62,14 @@ fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
 /// Every consumer gets the same. While nothing can be said for sure they keep what they have: an older set
 /// beats none.
 fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
-    let Some(data) = client_data(w) else { return Vec::new() };
-    let wanted = |endpoint| match endpoint {
-        Endpoint::Db => db::publish(&data),
-        Endpoint::Proxy => proxy::publish(&data),
+    let data = client_data(w);
+    let wanted = |one: &Consumer| match one.endpoint {
+        Endpoint::Db => data.as_ref().map(db::publish),
+        Endpoint::Proxy => data.as_ref().map(proxy::publish),
+        Endpoint::Nrpe => Some(nrpe::publish(&one.published)),
     };
-    let told = |one: &Consumer| (one.relation.clone(), changes(&one.published, &wanted(one.endpoint)));
-    w.consumers.iter().map(told).collect()
+    let told = |one: &Consumer| Some((one.relation.clone(), changes(&one.published, &wanted(one)?)));
+    w.consumers.iter().filter_map(told).collect()
 }
 
 /// A unit speaks of itself once it votes; a member that is only down for a moment is still a member.

@@ -64,6 +64,7 @@ pub(super) fn first_hook(number: u32) -> World {
             trusted: None,
             shell_profile: None,
             data_dir: DATA,
+            checks: Checks::default(),
             data: Data::Empty,
             restore: None,
             root_data: Data::Empty,

@@ -44,6 +44,9 @@ pub const SNAPD_OPTIONS: &str = "snapd-options";
 /// Where the unit file of [`etcd_service`] is when etcd comes from a release.
 pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";
 
+/// Mark that the monitoring agent has not read its changed files yet. Lost at boot, when it reads them anyway.
+pub const NRPE_DUE: &str = "/run/etcd-charm.nrpe-due";
+
 /// The directory of the installed etcd's own programs: of the release if one is installed, else of the snap.
 pub fn etcd_programs() -> std::path::PathBuf {
     let release = Releases::system().current_path();

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
 use super::{certificates, storage};
-use crate::decide::{COMMON, DATA};
+use crate::decide::{COMMANDS, COMMON, DATA, PLUGINS, SERVICES, is_own_check};
 use crate::host::{self, Active, Installed, Load, files};
 use crate::restoring::Journal;
-use crate::world::{Credentials, Data, Host, Reading, Releases, Service};
+use crate::world::{Checks, Credentials, Data, Host, Reading, Releases, Service};
 
 /// Where to install from is not this machine's knowledge and stays open.
 pub(super) async fn look() -> Result<Host> {
@@ -39,6 +39,7 @@ pub(super) async fn look() -> Result<Host> {
         data: if data_dir == DATA { root_data.clone() } else { storage::data(&volume) },
         root_data,
         volume,
+        checks: checks()?,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
         upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
         snapd: snapd()?,
@@ -123,6 +124,24 @@ fn credentials() -> Result<Option<Credentials>> {
             client_key: client_key?,
         })
     })())
+}
+
+/// Only what this charm may have written; the directories are the agent's and may hold anything.
+fn checks() -> Result<Checks> {
+    let mut checks = Checks {
+        takes_commands: Path::new(COMMANDS).is_dir(),
+        takes_services: Path::new(SERVICES).is_dir(),
+        restart_due: Path::new(host::NRPE_DUE).exists(),
+        files: BTreeMap::new(),
+    };
+    for directory in [PLUGINS, COMMANDS, SERVICES] {
+        let names = files::list(directory).with_context(|| format!("cannot list {directory}"))?;
+        for name in names.into_iter().filter(|name| is_own_check(directory, name)) {
+            let path = format!("{directory}/{name}");
+            checks.files.extend(text(&path)?.map(|text| (path, text)));
+        }
+    }
+    Ok(checks)
 }
 
 /// Log and database are judged by their files: etcd makes the empty directories before it has any data.

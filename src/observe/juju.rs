@@ -251,6 +251,12 @@ fn peer(bag: &Databag) -> Peer {
     }
 }
 
+async fn said(tools: &Tools, relation: &RelationId) -> Result<Vec<Databag>> {
+    let units = tools.relation_units(relation).await;
+    let units = units.with_context(|| format!("cannot list the units of {relation}"))?;
+    Ok(bags(tools, relation, units).await.into_values().collect())
+}
+
 /// The databags of remote units. One that cannot be read (its unit may be going) counts as one that says nothing.
 async fn bags(tools: &Tools, relation: &RelationId, units: Vec<UnitName>) -> BTreeMap<UnitName, Databag> {
     let read = units.into_iter().map(|unit| async move {
@@ -299,7 +305,8 @@ async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> R
     let read = alive.map(|relation| async move {
         let published = tools.relation_get(&relation, &context.unit).await;
         let published = published.with_context(|| format!("cannot read what was told on {relation}"))?;
-        Ok(Consumer { endpoint, published, relation })
+        let said = if endpoint.listens() { said(tools, &relation).await? } else { Vec::new() };
+        Ok(Consumer { endpoint, published, said, relation })
     });
     join_all(read).await.into_iter().collect()
 }

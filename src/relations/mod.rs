@@ -4,6 +4,7 @@ pub mod authority;
 pub mod certificates;
 pub mod cluster;
 pub mod db;
+pub mod nrpe;
 pub mod proxy;
 pub mod trust;
 
@@ -16,17 +17,28 @@ pub enum Endpoint {
     Db,
     /// Clients that start from the members' peer URLs.
     Proxy,
+    /// The monitoring agent on this machine.
+    Nrpe,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Endpoint; 2] = [Endpoint::Db, Endpoint::Proxy];
+    pub const ALL: [Endpoint; 3] = [Endpoint::Db, Endpoint::Proxy, Endpoint::Nrpe];
 
     /// Its name in `metadata.yaml`.
     pub fn name(self) -> &'static str {
         match self {
             Endpoint::Db => "db",
             Endpoint::Proxy => "proxy",
+            Endpoint::Nrpe => "nrpe-external-master",
+        }
+    }
+
+    /// Whether what the other side says matters.
+    pub fn listens(self) -> bool {
+        match self {
+            Endpoint::Db | Endpoint::Proxy => false,
+            Endpoint::Nrpe => true,
         }
     }
 }

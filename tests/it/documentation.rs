@@ -17,6 +17,7 @@ use crate::{OLD, PRESENT};
 const JUJU: &str = "#!/bin/sh
 case \"$1 $2\" in
 'deploy easyrsa') shift 2; set -- deploy \"$TEST_CHARMS/easyrsa.charm\" \"$@\" ;;
+'deploy nrpe') shift 2; set -- deploy \"$TEST_CHARMS/nrpe.charm\" nrpe \"$@\" ;;
 'deploy my-app') shift 2; set -- deploy \"$TEST_CHARMS/consumer.charm\" my-app \"$@\" ;;
 esac
 exec \"$JUJU_SIM\" \"$@\"
@@ -31,6 +32,7 @@ const SHARED: [&[&str]; 2] = [
         "docs/how-to/change-options.md",
         "docs/how-to/client-credentials.md",
         "docs/how-to/debug-bundle.md",
+        "docs/how-to/monitor.md",
         "docs/how-to/full-database.md",
         "docs/how-to/scale.md",
         "docs/how-to/replace-a-lost-machine.md",

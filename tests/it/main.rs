@@ -22,6 +22,7 @@ mod internal_authority;
 mod losing;
 mod maintenance;
 mod migrating;
+mod monitoring;
 mod options;
 mod pages;
 mod proxy;

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -38,6 +39,9 @@ async fn run(pid: &str) -> Result<ExitCode> {
     let mut child_ended = signal(SignalKind::child()).context("cannot watch processes")?;
     let mut end = signal(SignalKind::terminate()).context("cannot watch for the end")?;
     let listener = UnixListener::bind(SOCKET).with_context(|| format!("cannot listen on {SOCKET}"))?;
+    // Every user may ask how services are; who may change them is the manager's decision.
+    std::fs::set_permissions(SOCKET, std::fs::Permissions::from_mode(0o666))
+        .with_context(|| format!("cannot open {SOCKET} to all users"))?;
     let host = Rc::new(Host {
         files: UnitFiles::system(),
         reaper: Reaper::default(),

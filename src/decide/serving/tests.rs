@@ -12,7 +12,8 @@ fn a_proxy_is_told_who_the_members_are() {
     let told = |own: u32| {
         let mut w = settled(own, &three());
         let relation = "proxy:8".parse().unwrap();
-        w.consumers = vec![Consumer { endpoint: Endpoint::Proxy, relation, published: Databag::new() }];
+        w.consumers =
+            vec![Consumer { endpoint: Endpoint::Proxy, relation, published: Databag::new(), said: vec![] }];
         publication(&w, "t").unit.into_iter().find(|(id, _)| id.to_string() == "proxy:8").unwrap().1
     };
     let cluster = "etcd0=https://10.0.0.1:2380,etcd1=https://10.0.0.2:2380,etcd2=https://10.0.0.3:2380";
@@ -29,6 +30,7 @@ fn all_units_give_consumers_the_same() {
             endpoint: Endpoint::Db,
             relation: "db:7".parse().unwrap(),
             published: Databag::new(),
+            said: vec![],
         }];
         let all = publication(&w, "t").unit;
         all.into_iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1
@@ -46,6 +48,7 @@ fn consumers_keep_what_they_have_while_nothing_is_certain() {
         endpoint: Endpoint::Db,
         relation: "db:7".parse().unwrap(),
         published: Databag::new(),
+        said: vec![],
     }];
     w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three() };
     assert!(publication(&w, "t").unit.iter().all(|(id, _)| id.to_string() != "db:7"));
@@ -60,6 +63,7 @@ fn learners_are_not_offered_to_consumers() {
         endpoint: Endpoint::Db,
         relation: "db:7".parse().unwrap(),
         published: Databag::new(),
+        said: vec![],
     }];
     let all = publication(&w, "t").unit;
     let string = all.iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1["connection_string"].clone();

@@ -152,6 +152,7 @@ fn clients_get_the_bundle_some_time_before_the_first_new_certificate() {
         endpoint: Endpoint::Db,
         relation: "db:7".parse().unwrap(),
         published: Databag::new(),
+        said: vec![],
     }];
     assert_eq!(next(&w), Some(Next::Wait(Waiting::Clients)));
     w.tried.lasted_s = CLIENTS_S;

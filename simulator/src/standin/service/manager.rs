@@ -23,12 +23,15 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Answer the one request of a connection.
+    /// Answer the one request of a connection. Only root may change anything: others get no answer.
     pub async fn serve(self, stream: UnixStream) -> anyhow::Result<()> {
+        let is_root = stream.peer_cred()?.uid() == 0;
         let (reader, mut writer) = stream.into_split();
         let mut line = String::new();
         BufReader::new(reader).read_line(&mut line).await?;
-        let reply = self.answer(serde_json::from_str(&line)?).await;
+        let request: Request = serde_json::from_str(&line)?;
+        anyhow::ensure!(is_root || request.only_asks(), "a user who is not root may not do this");
+        let reply = self.answer(request).await;
         let mut text = serde_json::to_string(&reply)?;
         text.push('\n');
         writer.write_all(text.as_bytes()).await?;

@@ -51,6 +51,13 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Nothing changes by it.
+    pub fn only_asks(&self) -> bool {
+        matches!(self, Request::Show { .. } | Request::List)
+    }
+}
+
 /// The answer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,5 +107,6 @@ pub fn ask(request: &Request) -> Result<Reply> {
     (&stream).write_all(line.as_bytes()).context("cannot ask the service manager")?;
     let mut answer = String::new();
     BufReader::new(&stream).read_line(&mut answer).context("cannot hear the service manager")?;
+    anyhow::ensure!(!answer.is_empty(), "Access denied");
     serde_json::from_str(&answer).context("cannot understand the service manager")
 }

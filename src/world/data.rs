@@ -1,0 +1,41 @@
+//! The member's data on disk, and why it is moved aside.
+
+use std::fmt;
+
+/// The member's data on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// No member has ever run here.
+    Empty,
+    /// Log and database are both there.
+    Present,
+    /// Only one of the two is: starting on it could begin a new history.
+    Partial(&'static str),
+}
+
+/// Why data is moved aside; never deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// The cluster has removed this member for good.
+    MemberRemoved,
+    /// The application's cluster was replaced by a restored one.
+    ClusterRestored,
+    /// A unit of before has left it on its storage.
+    OfAnother,
+    /// A copy that was not taken into use.
+    Unfinished,
+    /// The member runs with its data elsewhere.
+    ElsewhereNow,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Moved::MemberRemoved => f.write_str("this member was removed from the cluster"),
+            Moved::ClusterRestored => f.write_str("the cluster was restored from a snapshot"),
+            Moved::OfAnother => f.write_str("another member has left it on the storage"),
+            Moved::Unfinished => f.write_str("it is an unfinished copy"),
+            Moved::ElsewhereNow => f.write_str("the member has its data elsewhere now"),
+        }
+    }
+}
