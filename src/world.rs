@@ -209,6 +209,8 @@ pub struct Consumer {
     pub endpoint: Endpoint,
     /// The relation.
     pub relation: RelationId,
+    /// Its name; empty if Juju does not say.
+    pub application: String,
     /// What this unit's databag on it holds now.
     pub published: Databag,
     /// What its units say, where that matters.
@@ -374,6 +376,11 @@ impl Tried {
 }
 
 impl World {
+    /// Whether somebody connects with credentials from here.
+    pub fn has_clients(&self) -> bool {
+        self.consumers.iter().any(|one| one.endpoint.takes_credentials())
+    }
+
     /// This unit's member name, `etcd0`.
     pub fn member_name(&self) -> String {
         self.unit.member_name()

@@ -79,7 +79,7 @@ fn client(w: &World, options: &Options, peer: u16) -> Vec<u16> {
 fn everybody_knows(w: &World, wanted: u16) -> bool {
     let is_new = |url: &str| port_of(url) == Some(wanted);
     let others: Vec<_> = w.peers.units.values().filter(|peer| peer.record.member.is_some()).collect();
-    if w.consumers.is_empty() {
+    if !w.has_clients() {
         return true;
     }
     if others.is_empty() {
@@ -153,7 +153,6 @@ mod tests {
     use super::super::worlds::{done, member, settled};
     use super::*;
     use crate::etcd::Settings;
-    use crate::relations::Endpoint;
     use crate::world::{Consumer, Roster};
 
     /// Unit 0 of three, told to listen elsewhere.
@@ -178,12 +177,7 @@ mod tests {
 
     fn consumer(w: &mut World) {
         let published = [("connection_string".to_owned(), "https://10.0.0.1:2379".to_owned())].into();
-        w.consumers = vec![Consumer {
-            endpoint: Endpoint::Db,
-            relation: "db:7".parse().unwrap(),
-            published,
-            said: vec![],
-        }];
+        w.consumers = vec![Consumer { published, ..super::super::worlds::consumer("db:7") }];
     }
 
     #[test]

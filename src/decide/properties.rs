@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::serving::publication;
-use super::worlds::{member, ready, settled, status, unstarted};
+use super::worlds::{consumer, member, ready, settled, status, unstarted};
 use super::*;
 use crate::etcd::{ClusterState, Member, MemberId};
 use crate::event::Event;
-use crate::juju::{Databag, UnitName};
-use crate::relations::Endpoint;
+use crate::juju::UnitName;
 use crate::step::Removal;
 use crate::world::*;
 
@@ -148,7 +147,7 @@ proptest! {
 
     #[test]
     fn learners_and_strangers_are_never_offered_to_consumers(mut w in worlds()) {
-        w.consumers = vec![Consumer { endpoint: Endpoint::Db, relation: "db:7".parse().unwrap(), published: Databag::new(), said: vec![] }];
+        w.consumers = vec![consumer("db:7")];
         let offered = publication(&w, "t").unit.into_iter().find(|(id, _)| id.to_string() == "db:7");
         if let Some((_, bag)) = offered {
             let members = w.members().unwrap();

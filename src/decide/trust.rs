@@ -172,7 +172,7 @@ fn who_does_not(w: &World, does: impl Fn(&Peer) -> bool) -> Option<String> {
 }
 
 fn pause(w: &World) -> Option<Move> {
-    let waits = !w.consumers.is_empty() && w.tried.lasted_s < CLIENTS_S;
+    let waits = w.has_clients() && w.tried.lasted_s < CLIENTS_S;
     waits.then_some(Move::Wait(Waiting::Clients))
 }
 

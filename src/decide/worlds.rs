@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::host::Installed;
 use crate::juju::Databag;
 use crate::options::{CertificateAuthority, Options};
+use crate::relations::Endpoint;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
@@ -213,5 +214,17 @@ pub(super) fn done(next: Next) -> Status {
         Next::Done(status) => status,
         Next::Wait(waiting) => waiting.status(),
         Next::Do(step) => panic!("a step was decided: {step}"),
+    }
+}
+
+/// The application `client`, related by `relation` (`db:7`), which has been told nothing yet.
+pub(super) fn consumer(relation: &str) -> Consumer {
+    let relation: crate::juju::RelationId = relation.parse().unwrap();
+    Consumer {
+        endpoint: Endpoint::ALL.into_iter().find(|one| one.name() == relation.endpoint()).unwrap(),
+        relation,
+        application: "client".to_owned(),
+        published: Databag::new(),
+        said: vec![],
     }
 }

@@ -303,10 +303,13 @@ async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> R
     let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
     let alive = ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id));
     let read = alive.map(|relation| async move {
-        let published = tools.relation_get(&relation, &context.unit).await;
+        let (published, application) =
+            tokio::join!(tools.relation_get(&relation, &context.unit), tools.relation_app(&relation));
         let published = published.with_context(|| format!("cannot read what was told on {relation}"))?;
+        let application = application.with_context(|| format!("cannot tell who is related by {relation}"))?;
+        let application = application.unwrap_or_default();
         let said = if endpoint.listens() { said(tools, &relation).await? } else { Vec::new() };
-        Ok(Consumer { endpoint, published, said, relation })
+        Ok(Consumer { endpoint, published, said, relation, application })
     });
     join_all(read).await.into_iter().collect()
 }

@@ -34,6 +34,14 @@ impl Endpoint {
         }
     }
 
+    /// Whether the other side connects to etcd, with credentials that it is given.
+    pub fn takes_credentials(self) -> bool {
+        match self {
+            Endpoint::Db | Endpoint::Proxy => true,
+            Endpoint::Nrpe => false,
+        }
+    }
+
     /// Whether what the other side says matters.
     pub fn listens(self) -> bool {
         match self {

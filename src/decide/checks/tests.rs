@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decide::next;
-use crate::decide::worlds::{settled, three};
+use crate::decide::worlds::{consumer, settled, three};
 use crate::event::Event;
 use crate::juju::Databag;
 
@@ -10,12 +10,7 @@ use crate::juju::Databag;
 fn watched(said: &[(&str, &str)]) -> World {
     let mut w = settled(0, &three());
     let said: Databag = said.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
-    w.consumers = vec![Consumer {
-        endpoint: Endpoint::Nrpe,
-        relation: "nrpe-external-master:9".parse().unwrap(),
-        published: Databag::new(),
-        said: vec![said],
-    }];
+    w.consumers = vec![Consumer { said: vec![said], ..consumer("nrpe-external-master:9") }];
     w.host.checks = Checks { takes_commands: true, takes_services: true, ..Checks::default() };
     w
 }

@@ -2,8 +2,6 @@
 
 use super::publication;
 use crate::decide::worlds::*;
-use crate::juju::Databag;
-use crate::relations::Endpoint;
 use crate::world::*;
 
 /// Names and peer URLs, equal from every unit, beside the credentials.
@@ -11,9 +9,7 @@ use crate::world::*;
 fn a_proxy_is_told_who_the_members_are() {
     let told = |own: u32| {
         let mut w = settled(own, &three());
-        let relation = "proxy:8".parse().unwrap();
-        w.consumers =
-            vec![Consumer { endpoint: Endpoint::Proxy, relation, published: Databag::new(), said: vec![] }];
+        w.consumers = vec![consumer("proxy:8")];
         publication(&w, "t").unit.into_iter().find(|(id, _)| id.to_string() == "proxy:8").unwrap().1
     };
     let cluster = "etcd0=https://10.0.0.1:2380,etcd1=https://10.0.0.2:2380,etcd2=https://10.0.0.3:2380";
@@ -26,12 +22,7 @@ fn a_proxy_is_told_who_the_members_are() {
 fn all_units_give_consumers_the_same() {
     let told = |own: u32| {
         let mut w = settled(own, &three());
-        w.consumers = vec![Consumer {
-            endpoint: Endpoint::Db,
-            relation: "db:7".parse().unwrap(),
-            published: Databag::new(),
-            said: vec![],
-        }];
+        w.consumers = vec![consumer("db:7")];
         let all = publication(&w, "t").unit;
         all.into_iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1
     };
@@ -44,12 +35,7 @@ fn all_units_give_consumers_the_same() {
 #[test]
 fn consumers_keep_what_they_have_while_nothing_is_certain() {
     let mut w = settled(0, &three());
-    w.consumers = vec![Consumer {
-        endpoint: Endpoint::Db,
-        relation: "db:7".parse().unwrap(),
-        published: Databag::new(),
-        said: vec![],
-    }];
+    w.consumers = vec![consumer("db:7")];
     w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three() };
     assert!(publication(&w, "t").unit.iter().all(|(id, _)| id.to_string() != "db:7"));
 }
@@ -59,12 +45,7 @@ fn learners_are_not_offered_to_consumers() {
     let mut members = three();
     members[2].learner = true;
     let mut w = settled(0, &members);
-    w.consumers = vec![Consumer {
-        endpoint: Endpoint::Db,
-        relation: "db:7".parse().unwrap(),
-        published: Databag::new(),
-        said: vec![],
-    }];
+    w.consumers = vec![consumer("db:7")];
     let all = publication(&w, "t").unit;
     let string = all.iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1["connection_string"].clone();
     assert_eq!(string.as_deref(), Some("https://10.0.0.1:2379,https://10.0.0.2:2379"));

@@ -2,12 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::worlds::{authority, credentials, settled, three};
+use super::super::worlds::{authority, consumer, credentials, settled, three};
 use super::*;
-use crate::juju::Databag;
-use crate::relations::Endpoint;
 use crate::relations::trust::UnitTrust;
-use crate::world::Consumer;
 
 fn other() -> Bundle {
     Bundle::parse(include_str!("../../tls/fixtures/ecdsa.crt")).unwrap()
@@ -148,12 +145,7 @@ fn clients_get_the_bundle_some_time_before_the_first_new_certificate() {
     w.host.standing.as_mut().unwrap().trusted = both.clone();
     w.peers.units.values_mut().for_each(|peer| peer.trust.trusted = Some(both.clone()));
     assert!(matches!(next(&w), Some(Next::Do(Step::WriteCredentials(_)))), "there are none");
-    w.consumers = vec![Consumer {
-        endpoint: Endpoint::Db,
-        relation: "db:7".parse().unwrap(),
-        published: Databag::new(),
-        said: vec![],
-    }];
+    w.consumers = vec![consumer("db:7")];
     assert_eq!(next(&w), Some(Next::Wait(Waiting::Clients)));
     w.tried.lasted_s = CLIENTS_S;
     assert!(matches!(next(&w), Some(Next::Do(Step::WriteCredentials(_)))));
