@@ -81,8 +81,9 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         }
         Step::StartService => Ok(snap::start_service().await?),
         Step::RestartService => membership::rolling_restart(world).await,
-        Step::UpgradeSnap { channel, save_first } => {
-            upgrade::to_channel(channel, *save_first, world, tools).await
+        Step::SwitchChannel(channel) => Ok(upgrade::switch(channel).await?),
+        Step::UpgradeSnap { channel, minor, save_first } => {
+            upgrade::to_channel((channel, *minor), *save_first, world, tools).await
         }
         Step::ForgetRefusedUpgrade => Ok(upgrade::forget_refusal()?),
         Step::StopService => Ok(snap::stop_service().await?),

@@ -2,6 +2,7 @@
 //! step, since steps change them.
 
 mod certificates;
+mod channel;
 mod etcd;
 mod host;
 mod juju;
@@ -59,6 +60,7 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     let others = facts.member_endpoints(cluster);
     let doors = etcd::Doors { own: own_endpoints(&host), others, cluster };
     let etcd = etcd::look(&host, &doors).await;
+    host.following = channel::following(facts, &host, &etcd).await;
     let now_s = clock::now_s();
     Ok(World {
         authority: certificates::authority(facts, &host, now_s),

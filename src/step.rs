@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::etcd::{Channel, MemberId, Settings, Version};
+use crate::etcd::{Channel, MemberId, Minor, Settings, Version};
 use crate::host::Release;
 use crate::juju::Proxies;
 use crate::options::WantedRelease;
@@ -155,10 +155,14 @@ pub enum Step {
         /// Why, for the log.
         reason: Removal,
     },
-    /// Move the snap to the next minor version's channel under the running cluster.
+    /// Let the snap follow a channel that has what is installed.
+    SwitchChannel(Channel),
+    /// Move the snap to what another channel has, under the running cluster.
     UpgradeSnap {
         /// Where to.
         channel: Channel,
+        /// What the channel has: the installed minor version or the next one.
+        minor: Minor,
         /// This is the first unit that moves: a snapshot is saved before.
         save_first: bool,
     },
@@ -218,6 +222,7 @@ impl Step {
             Step::MovePeerUrl { .. } => "move-peer-url",
             Step::MoveLeadership { .. } => "move-leadership",
             Step::RemoveMember { .. } => "remove-member",
+            Step::SwitchChannel(_) => "switch-channel",
             Step::UpgradeSnap { .. } => "upgrade-snap",
             Step::ForgetRefusedUpgrade => "forget-refused-upgrade",
             Step::StopService => "stop-service",
@@ -291,7 +296,8 @@ impl fmt::Display for Step {
             Step::RemoveMember { member, reason } => {
                 write!(f, "Removing member {member} from the cluster: {reason}")
             }
-            Step::UpgradeSnap { channel, .. } => write!(f, "Upgrading etcd to {channel}"),
+            Step::SwitchChannel(channel) => write!(f, "Following the channel {channel}"),
+            Step::UpgradeSnap { channel, .. } => write!(f, "Moving etcd to {channel}"),
             Step::ForgetRefusedUpgrade => f.write_str("Forgetting the upgrade that was tried in vain"),
             Step::StopService => f.write_str("Stopping etcd"),
             Step::UndoRestore(_) => f.write_str("Putting the data of before the unfinished restore back"),

@@ -4,9 +4,11 @@
 //! cause, and no rule may take it for "there is none".
 
 mod data;
+mod following;
 mod standing;
 
 pub use data::{Data, Moved};
+pub use following::{Following, is_followed};
 pub use standing::Standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -275,6 +277,8 @@ pub struct Host {
     pub restart_due: Option<String>,
     /// What this charm has set in snapd, by snapd's names; a store proxy by its URL.
     pub snapd: BTreeMap<String, String>,
+    /// The channel that the snap follows.
+    pub following: Following,
     /// A channel that was tried and left again: its name on the first line, then why.
     pub upgrade_refused: Option<String>,
 }

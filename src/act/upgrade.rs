@@ -1,5 +1,5 @@
-//! The snap moved to the next minor version's channel under a running cluster. Invariant: a server that does not come up
-//! on the new version is put back wherever its data allows it, and the channel is not tried again by itself.
+//! The snap moved to what another channel has, under a running cluster. Invariant: a server that does not come up on it is
+//! put back wherever its data allows it, and the channel is not tried again by itself.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{Trouble, membership, reinstall};
 use crate::backup::{self, Progress};
 use crate::clock;
 use crate::decide::COMMON;
-use crate::etcd::{Channel, Track, Version};
+use crate::etcd::{Channel, Minor, Version};
 use crate::host::{self, Installed, Snap, files};
 use crate::juju::{Status, Tools};
 use crate::world::World;
@@ -22,20 +22,25 @@ const KEPT: usize = 3;
 /// With the others healthy, under the restart lock, raft leadership handed over: refreshes the snap and waits until its
 /// server serves again. `save_first`: a snapshot is taken before.
 pub(super) async fn to_channel(
-    channel: &Channel,
+    (channel, minor): (&Channel, Minor),
     save_first: bool,
     world: &World,
     tools: &Tools,
 ) -> Result<(), Trouble> {
     membership::rolling(world, async || {
-        let status = Status::maintenance(format!("Upgrading etcd to {channel}"));
+        let status = Status::maintenance(format!("Moving etcd to {channel}"));
         tools.status_set(&status).await.context("cannot set the status")?;
         if save_first {
             save_snapshot(world).await?;
         }
-        refresh(channel, world).await
+        refresh(channel, minor, world).await
     })
     .await
+}
+
+/// What is installed stays.
+pub(super) async fn switch(channel: &Channel) -> Result<()> {
+    Snap::new("etcd").switch(&channel.to_string()).await.context("cannot follow the channel")
 }
 
 async fn save_snapshot(world: &World) -> Result<(), Trouble> {
@@ -53,9 +58,10 @@ async fn save_snapshot(world: &World) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn refresh(channel: &Channel, world: &World) -> Result<(), Trouble> {
+async fn refresh(channel: &Channel, minor: Minor, world: &World) -> Result<(), Trouble> {
     let old = reinstall::installed()?;
     let snap = Snap::new("etcd");
+    let followed = snap.tracking().await.context("cannot tell which channel the snap follows")?;
     let refreshed = snap.refresh(&channel.to_string()).await;
     let service = host::etcd_service();
     service.reset_failed().await.context("cannot reset the service's failures")?;
@@ -69,7 +75,7 @@ async fn refresh(channel: &Channel, world: &World) -> Result<(), Trouble> {
     }
     let Err(Trouble::NotYet(why) | Trouble::Failed(why)) = serves else {
         let new = reinstall::installed()?;
-        if !holds(channel, &new) {
+        if !holds(minor, &new) {
             let why = format!("the store has etcd {} there; etcd {} was installed", new.version, old.version);
             return Err(Trouble::Failed(why));
         }
@@ -82,13 +88,18 @@ async fn refresh(channel: &Channel, world: &World) -> Result<(), Trouble> {
     // Before the way back, so that nobody who is killed on it tries the channel for ever.
     refuse(channel, &why)?;
     reinstall::go_back(&old, true, world).await.context("cannot go back after a failed upgrade")?;
+    // A revision that was gone back from is no reason to follow its channel: the next who names it means it anew.
+    if let Some(followed) = followed
+        && let Err(error) = snap.switch(&followed).await
+    {
+        tracing::warn!(error = %error, followed, "the snap does not follow its earlier channel again");
+    }
     Err(Trouble::Failed(why))
 }
 
-/// Whether a snap is what its channel promises: the store could have anything there.
-fn holds(channel: &Channel, snap: &Installed) -> bool {
-    let Ok(version) = snap.version.parse::<Version>() else { return false };
-    channel.track == Track::Minor(version.minor_version())
+/// Whether a snap is what was promised: the store could have anything there.
+fn holds(minor: Minor, snap: &Installed) -> bool {
+    snap.version.parse::<Version>().is_ok_and(|version| version.minor_version() == minor)
 }
 
 /// First line: the channel; then why.

@@ -311,8 +311,9 @@ fn told_to_move(number: u32) -> World {
 
 #[test]
 fn units_move_up_in_the_order_of_their_numbers_and_the_first_saves_a_snapshot() {
+    let (channel, minor) = ("3.5/stable".parse().unwrap(), "3.5".parse().unwrap());
     let step =
-        |save_first| Next::Do(Step::UpgradeSnap { channel: "3.5/stable".parse().unwrap(), save_first });
+        |save_first| Next::Do(Step::UpgradeSnap { channel: Clone::clone(&channel), minor, save_first });
     assert_eq!(next(&told_to_move(0)), step(true));
     let mut w = told_to_move(1);
     let told = "waiting channel 3.5/stable: waiting until etcd/0 has moved to 3.5";

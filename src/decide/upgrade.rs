@@ -1,17 +1,35 @@
-//! The snap's channel on a running cluster: one minor version up, one unit after the other in the order of their
-//! numbers. A unit that failed keeps its old etcd, and those behind it stay where they are.
+//! The snap's channel on a running cluster: within its minor version or one up, one unit after the other. A unit that failed
+//! keeps its old etcd, and those with higher numbers stay where they are.
 
 use std::cmp::Ordering;
 
 use super::Next;
-use crate::etcd::{Channel, Minor, Track};
+use crate::etcd::{Channel, Minor, Track, Version};
 use crate::juju::{Status, UnitName};
 use crate::options::{Options, WantedChannel};
 use crate::step::Step;
-use crate::world::{Door, Reading, World};
+use crate::world::{Door, Following, Reading, World};
 
-/// The name of the step, to ask whether it was tried.
-const STEP: &str = "upgrade-snap";
+/// The names of the steps, to ask whether they were tried.
+const STEPS: [&str; 2] = ["upgrade-snap", "switch-channel"];
+
+/// Where the operator's channel leads from here.
+enum Way<'a> {
+    /// It holds what is installed; the snap follows another one.
+    Switch(&'a Channel),
+    /// It holds something that etcd can move to.
+    Move(Target<'a>),
+    /// etcd does not go there: why, and what to do.
+    No(String),
+}
+
+/// What to move to.
+struct Target<'a> {
+    channel: &'a Channel,
+    minor: Minor,
+    /// As far as the store was asked.
+    version: Option<Version>,
+}
 
 /// A running voter follows the channel when it is its turn.
 pub(super) fn next(w: &World) -> Option<Next> {
@@ -19,51 +37,51 @@ pub(super) fn next(w: &World) -> Option<Next> {
         return Some(Next::Do(Step::ForgetRefusedUpgrade));
     }
     let votes = matches!(&w.etcd.door, Door::Open(status) if !status.learner);
-    let options = w.options.as_ref().ok()?;
-    let (channel, minor) = one_up(w, options)?;
-    let stays = !votes || is_from_file(w) || refusal(w).is_some() || w.tried.in_vain(STEP).is_some();
-    if stays || whose_turn(w, minor).is_some() {
+    let stays = !votes || is_from_file(w) || refusal(w).is_some() || tried_in_vain(w).is_some();
+    if stays {
         return None;
     }
-    Some(Next::Do(Step::UpgradeSnap { channel: channel.clone(), save_first: is_first(w, minor) }))
+    match way(w, w.options.as_ref().ok()?)? {
+        Way::Switch(channel) => Some(Next::Do(Step::SwitchChannel(channel.clone()))),
+        Way::Move(target) if whose_turn(w, &target).is_none() => Some(Next::Do(Step::UpgradeSnap {
+            channel: target.channel.clone(),
+            minor: target.minor,
+            save_first: is_first(w, target.minor),
+        })),
+        Way::Move(_) | Way::No(_) => None,
+    }
 }
 
 /// Why the unit does not run what the operator's channel names.
 pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<Status> {
     let channel = wanted(w, options)?;
-    let Track::Minor(minor) = channel.track else { return None };
-    let installed = w.installed_version()?.minor_version();
-    let (next, stay) = (Channel::stable(installed.next()), Channel::stable(installed));
-    match minor.cmp(&installed) {
-        Ordering::Equal => None,
-        Ordering::Less => Some(Status::blocked(format!(
-            "channel {channel} is below the installed {installed}, and etcd does not move down: set channel={stay}"
-        ))),
-        Ordering::Greater if minor > installed.next() => Some(Status::blocked(format!(
-            "channel {channel} skips {}: set channel={next} first",
-            installed.next()
-        ))),
-        Ordering::Greater => why_not_now(w, channel, minor, &stay),
-    }
-}
-
-fn why_not_now(w: &World, channel: &Channel, minor: Minor, stay: &Channel) -> Option<Status> {
-    if is_from_file(w) {
-        return Some(Status::blocked(format!(
-            "channel {channel}: etcd comes from the attached resource: attach another and run install, or set channel={stay}"
-        )));
-    }
+    let stay = Channel::stable(w.installed_version()?.minor_version());
     if let Some(why) = refusal(w) {
         return Some(Status::blocked(format!(
             "channel {channel}: {why}: set channel={stay}, then try again"
         )));
     }
-    if let Some(why) = w.tried.in_vain(STEP) {
-        let told = format!("channel {channel}: {why}");
-        return Some(if w.tried.not_yet(STEP) { Status::waiting(told) } else { Status::blocked(told) });
+    let way = way(w, options)?;
+    match &way {
+        Way::No(why) => return Some(Status::blocked(why.clone())),
+        Way::Move(_) if is_from_file(w) => {
+            return Some(Status::blocked(format!(
+                "channel {channel}: etcd comes from the attached resource: attach another and run install, or set channel={stay}"
+            )));
+        }
+        Way::Move(_) | Way::Switch(_) => {}
     }
-    let first = whose_turn(w, minor)?;
-    Some(Status::waiting(format!("channel {channel}: waiting until {first} has moved to {minor}")))
+    if let Some((step, why)) = tried_in_vain(w) {
+        let told = format!("channel {channel}: {why}");
+        return Some(if w.tried.not_yet(step) { Status::waiting(told) } else { Status::blocked(told) });
+    }
+    let Way::Move(target) = way else { return None };
+    let first = whose_turn(w, &target)?;
+    let to = match &target.version {
+        Some(version) if is_same_minor(w, target.minor) => version.to_string(),
+        _ => target.minor.to_string(),
+    };
+    Some(Status::waiting(format!("channel {channel}: waiting until {first} has moved to {to}")))
 }
 
 /// The channel, where it counts: a unit that runs a release has none.
@@ -74,16 +92,76 @@ fn wanted<'a>(w: &World, options: &'a Options) -> Option<&'a Channel> {
     }
 }
 
-/// The channel if it is exactly one minor up.
-fn one_up<'a>(w: &World, options: &'a Options) -> Option<(&'a Channel, Minor)> {
+/// Nothing where the snap follows the channel already.
+fn way<'a>(w: &World, options: &'a Options) -> Option<Way<'a>> {
     let channel = wanted(w, options)?;
-    let Track::Minor(minor) = channel.track else { return None };
-    (minor == w.installed_version()?.minor_version().next()).then_some((channel, minor))
+    let installed = w.installed_version()?.minor_version();
+    match channel.track {
+        // Its name says enough.
+        Track::Minor(minor) if minor != installed => Some(by_minor(w, channel, minor, None)),
+        Track::Minor(_) | Track::Latest => by_offer(w, channel, installed),
+    }
+}
+
+fn by_offer<'a>(w: &World, channel: &'a Channel, installed: Minor) -> Option<Way<'a>> {
+    let offer = match &w.host.following {
+        Following::Unasked | Following::Named => return None,
+        Following::Unknown(why) => return Some(Way::No(format!("channel {channel}: {why}"))),
+        Following::Another { offer } => offer,
+    };
+    Some(match (offer, channel.track) {
+        (Some(Reading::Unknown(why)), _) => Way::No(format!("channel {channel}: {why}")),
+        // The move itself will tell.
+        (None, Track::Minor(minor)) => Way::Move(Target { channel, minor, version: None }),
+        (None, Track::Latest) => Way::No(format!(
+            "channel {channel}: the store does not tell which etcd is in a branch of latest: set channel={}",
+            Channel::stable(installed)
+        )),
+        (Some(Reading::Known(offer)), track) => {
+            if matches!(&w.host.snap, Reading::Known(Some(snap)) if snap.revision == offer.revision) {
+                return Some(Way::Switch(channel));
+            }
+            match (offer.version.parse::<Version>(), track) {
+                (Err(error), _) => Way::No(format!("channel {channel}: {error}")),
+                (Ok(version), Track::Minor(minor)) if version.minor_version() != minor => Way::No(format!(
+                    "channel {channel}: the store has etcd {version} there: set channel={}",
+                    Channel::stable(installed)
+                )),
+                (Ok(version), _) => by_minor(w, channel, version.minor_version(), Some(version)),
+            }
+        }
+    })
+}
+
+/// etcd moves up one minor version at a time and not down.
+fn by_minor<'a>(w: &World, channel: &'a Channel, minor: Minor, version: Option<Version>) -> Way<'a> {
+    let target = Target { channel, minor, version };
+    let Some(installed) = w.installed_version().map(|version| version.minor_version()) else {
+        return Way::Move(target);
+    };
+    let (next, stay) = (Channel::stable(installed.next()), Channel::stable(installed));
+    let named = match (&target.version, channel.track) {
+        (Some(version), Track::Latest) => format!("{channel} (etcd {version})"),
+        _ => channel.to_string(),
+    };
+    match minor.cmp(&installed) {
+        Ordering::Less => Way::No(format!(
+            "channel {named} is below the installed {installed}, and etcd does not move down: set channel={stay}"
+        )),
+        Ordering::Greater if minor > installed.next() => {
+            Way::No(format!("channel {named} skips {}: set channel={next} first", installed.next()))
+        }
+        _ => Way::Move(target),
+    }
 }
 
 /// snapd numbers what was installed from a file `x1`, `x2`, …: the attached resource goes before the store.
 fn is_from_file(w: &World) -> bool {
-    matches!(&w.host.snap, Reading::Known(Some(snap)) if snap.revision.starts_with('x'))
+    matches!(&w.host.snap, Reading::Known(Some(snap)) if snap.is_from_file())
+}
+
+fn tried_in_vain(w: &World) -> Option<(&'static str, &str)> {
+    STEPS.iter().find_map(|step| Some((*step, w.tried.in_vain(step)?)))
 }
 
 /// Why the channel that is wanted now was tried and left again.
@@ -93,18 +171,113 @@ fn refusal(w: &World) -> Option<&str> {
     (wanted(w, options)?.to_string() == channel).then_some(why.trim_end())
 }
 
+fn is_same_minor(w: &World, minor: Minor) -> bool {
+    w.installed_version().is_some_and(|version| version.minor_version() == minor)
+}
+
 /// A unit with a lower number that has not moved yet. Units without a member have nothing to move.
-fn whose_turn(w: &World, minor: Minor) -> Option<&UnitName> {
-    let peers = w.peers.units.iter().filter(|(unit, peer)| {
-        unit.number() < w.unit.number() && peer.record.member.is_some() && !w.peers.leaving.contains(unit)
+fn whose_turn<'a>(w: &'a World, target: &Target<'_>) -> Option<&'a UnitName> {
+    let installed = w.installed_version();
+    let is_behind = |theirs: Option<&Version>| {
+        if !is_same_minor(w, target.minor) {
+            return theirs.is_none_or(|theirs| theirs.minor_version() < target.minor);
+        }
+        // Of two builds of one version nobody can tell who has which.
+        let is_told = target.version.is_some() && target.version != installed;
+        is_told && theirs == installed.as_ref()
+    };
+    let mut behind = w.peers.units.iter().filter(|(unit, peer)| {
+        let moves = unit.number() < w.unit.number() && peer.record.member.is_some();
+        moves && !w.peers.leaving.contains(unit) && is_behind(peer.record.version.as_ref())
     });
-    let mut behind =
-        peers.filter(|(_, peer)| peer.record.version.as_ref().is_none_or(|v| v.minor_version() < minor));
     behind.next().map(|(unit, _)| unit)
 }
 
-/// No unit runs the new version yet: what is saved now can be restored by the old one.
+/// No unit runs the next minor version yet: what is saved now can be restored by the old one.
 fn is_first(w: &World, minor: Minor) -> bool {
     let mut versions = w.peers.units.values().filter_map(|peer| peer.record.version.as_ref());
-    versions.all(|version| version.minor_version() < minor)
+    !is_same_minor(w, minor) && versions.all(|version| version.minor_version() < minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::next;
+    use super::super::worlds::{done, settled, three};
+    use super::*;
+    use crate::host::{Installed, Offer};
+
+    /// Unit `number` of three on 3.4.23 from the store, told to follow another channel.
+    fn told(number: u32, channel: &str, offer: Option<Reading<Offer>>) -> World {
+        let mut w = settled(number, &three());
+        w.host.snap = Reading::Known(Some(Installed { revision: "230".into(), version: "3.4.23".into() }));
+        w.options.as_mut().unwrap().channel = WantedChannel::Named(channel.parse().unwrap());
+        w.host.following = Following::Another { offer };
+        w
+    }
+
+    fn has(version: &str, revision: &str) -> Option<Reading<Offer>> {
+        Some(Reading::Known(Offer { version: version.into(), revision: revision.into() }))
+    }
+
+    fn moves(channel: &str, minor: &str, save_first: bool) -> Next {
+        let (channel, minor) = (channel.parse().unwrap(), minor.parse().unwrap());
+        Next::Do(Step::UpgradeSnap { channel, minor, save_first })
+    }
+
+    #[test]
+    fn within_its_minor_a_channel_is_followed_and_restarts_only_for_another_revision() {
+        let switch = |channel: &str| Next::Do(Step::SwitchChannel(channel.parse().unwrap()));
+        assert_eq!(next(&told(0, "3.4/edge", has("3.4.23", "230"))), switch("3.4/edge"));
+        assert_eq!(next(&told(2, "stable", has("3.4.23", "230"))), switch("latest/stable"));
+        assert_eq!(next(&told(0, "3.4/edge", has("3.4.30", "240"))), moves("3.4/edge", "3.4", false));
+        assert_eq!(next(&told(1, "3.4/edge", has("3.4.23", "240"))), moves("3.4/edge", "3.4", false));
+        assert_eq!(next(&told(2, "3.4/edge/fix", None)), moves("3.4/edge/fix", "3.4", false));
+        for following in [Following::Named, Following::Unasked] {
+            let w = World {
+                host: crate::world::Host { following, ..told(0, "3.4", None).host },
+                ..told(0, "3.4", None)
+            };
+            assert_eq!(done(next(&w)).to_string(), "active Healthy with 3 known peers");
+        }
+    }
+
+    #[test]
+    fn another_patch_is_taken_in_the_order_of_the_numbers() {
+        let mut w = told(1, "3.4/edge", has("3.4.30", "240"));
+        let waits = "waiting channel 3.4/edge: waiting until etcd/0 has moved to 3.4.30";
+        assert_eq!(done(next(&w)).to_string(), waits);
+        w.peers.units.get_mut(&"etcd/0".parse().unwrap()).unwrap().record.version = "3.4.30".parse().ok();
+        assert_eq!(next(&w), moves("3.4/edge", "3.4", false));
+    }
+
+    #[test]
+    fn latest_moves_up_one_minor_and_says_what_it_holds_where_it_cannot() {
+        assert_eq!(next(&told(0, "latest", has("3.5.16", "240"))), moves("latest/stable", "3.5", true));
+        let unreachable = Some(Reading::Unknown("cannot reach the snap store".into()));
+        for (channel, offer, why) in [
+            (
+                "latest",
+                has("3.6.1", "250"),
+                "channel latest/stable (etcd 3.6.1) skips 3.5: set channel=3.5/stable first",
+            ),
+            (
+                "latest",
+                has("3.3.27", "20"),
+                "channel latest/stable (etcd 3.3.27) is below the installed 3.4, and etcd does not move down: set channel=3.4/stable",
+            ),
+            (
+                "3.4/edge",
+                has("3.5.16", "240"),
+                "channel 3.4/edge: the store has etcd 3.5.16 there: set channel=3.4/stable",
+            ),
+            ("latest/edge", unreachable, "channel latest/edge: cannot reach the snap store"),
+            (
+                "latest/edge/fix",
+                None,
+                "channel latest/edge/fix: the store does not tell which etcd is in a branch of latest: set channel=3.4/stable",
+            ),
+        ] {
+            assert_eq!(done(next(&told(0, channel, offer))), Status::blocked(why));
+        }
+    }
 }

@@ -71,6 +71,7 @@ pub(super) fn first_hook(number: u32) -> World {
             root_data: Data::Empty,
             volume: Volume::default(),
             restart_due: None,
+            following: Following::Unasked,
             upgrade_refused: None,
             snapd: BTreeMap::new(),
         },

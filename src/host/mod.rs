@@ -15,7 +15,7 @@ pub mod volume;
 pub use files::Written;
 pub use refresh_timer::RefreshTimer;
 pub use releases::{Release, Releases};
-pub use snap::{Installed, Snap};
+pub use snap::{Installed, Offer, Snap};
 pub use systemd::{Active, Load, Service};
 
 /// What every login shell reads, so that etcdctl works in a root shell; nobody's own files are touched.

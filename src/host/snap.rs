@@ -1,6 +1,8 @@
 //! One snap of this machine. What is installed is read from snapd's own files, cheaply and without its daemon;
 //! changes go through the `snap` command, whose refusals are told apart by their words.
 
+mod channels;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use tokio::time::Instant;
 
 use super::files;
 use crate::process::{Output, ProcessError, Run};
+
+pub use channels::Offer;
 
 /// Downloads and the copy of a snap's data belong to a change; slow networks and large data need time.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(20 * 60);
@@ -80,6 +84,13 @@ pub struct Installed {
     pub version: String,
 }
 
+impl Installed {
+    /// Whether it was installed from a file and not from the store.
+    pub fn is_from_file(&self) -> bool {
+        self.revision.starts_with('x')
+    }
+}
+
 /// A snap by its name.
 #[derive(Debug, Clone)]
 pub struct Snap {
@@ -140,16 +151,6 @@ impl Snap {
             Version::Number(number) => number.to_string(),
         };
         Ok(Some(Installed { revision, version }))
-    }
-
-    /// The channel that it follows, as far as `snap list` tells: nothing for a snap from a file, or where the column is
-    /// missing or cut short.
-    ///
-    /// # Errors
-    /// `snap` cannot be run.
-    pub async fn tracking(&self) -> Result<Option<String>, SnapError> {
-        let output = self.command(["list", &self.name]).status().await.map_err(SnapError::Process)?;
-        Ok(if output.code == Some(0) { tracking(&self.name, &output.text()) } else { None })
     }
 
     /// Installs it from the store. Fine if it is installed, whatever its channel.
@@ -339,15 +340,6 @@ fn refusal(name: &str, message: String) -> SnapError {
     } else {
         SnapError::Other { message }
     }
-}
-
-/// The channel from `snap list NAME`, by the column's heading: columns have come and gone over the years.
-fn tracking(name: &str, table: &str) -> Option<String> {
-    let mut lines = table.lines();
-    let column = lines.next()?.split_whitespace().position(|heading| heading == "Tracking")?;
-    let row = lines.find(|line| line.split_whitespace().next() == Some(name))?;
-    let channel = row.split_whitespace().nth(column)?;
-    (channel != "-" && channel != "–" && !channel.ends_with('…')).then(|| channel.to_owned())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{certificates, storage};
 use crate::decide::{COMMANDS, COMMON, DATA, PLUGINS, SERVICES, is_own_check};
 use crate::host::{self, Active, Installed, Load, files};
 use crate::restoring::Journal;
-use crate::world::{Checks, Credentials, Data, Host, Reading, Releases, Service};
+use crate::world::{Checks, Credentials, Data, Following, Host, Reading, Releases, Service};
 
 /// Where to install from is not this machine's knowledge and stays open.
 pub(super) async fn look() -> Result<Host> {
@@ -40,6 +40,7 @@ pub(super) async fn look() -> Result<Host> {
         root_data,
         volume,
         checks: checks()?,
+        following: Following::Unasked,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
         upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
         snapd: snapd()?,

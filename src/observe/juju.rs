@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 
 use crate::etcd::{Channel, ClusterId};
 use crate::event::Event;
-use crate::host::files;
+use crate::host::{Offer, files};
 use crate::juju::{
     Context, Databag, GoalState, Host as JujuHost, JujuVersion, Network, Proxies, RelationId, ToolError,
     Tools, UnitName,
@@ -56,6 +57,8 @@ pub struct Facts {
     pub model: String,
     /// The attached instance of storage `data`, and its device.
     pub storage: Option<(String, Reading<PathBuf>)>,
+    /// What the store has in the named channel: asked once a run, and only where it matters.
+    pub offer: OnceCell<Option<Reading<Offer>>>,
 }
 
 impl Facts {
@@ -134,6 +137,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         consumers: consumers?,
         model: context.model_uuid.clone().unwrap_or_default(),
         storage,
+        offer: OnceCell::new(),
     })
 }
 

@@ -11,13 +11,17 @@ use crate::sim::{Model, Writer, given};
 /// What a client may notice of one member's restart.
 const GAP_MS: u64 = 2000;
 
-/// A store of one's own: 3.4 as it is, and a 3.5 whose server ends at once.
+/// A store of one's own: 3.4 as it is, a 3.5 whose server ends at once, another build of the good 3.5 in 3.5/edge, and one
+/// that calls itself 3.7.0 in latest/edge.
 fn store_with_a_broken_version(store: &Path) {
-    let script = "cp -r $1/etcd $2/ && cd $2/etcd && unsquashfs -q -n -d broken 3.5/stable.snap >/dev/null && \
-                  program=$(find broken -type f -name etcd | head -n 1) && \
+    let script = "cp -r $1/etcd $2/ && cd $2/etcd && \
+                  unsquashfs -q -n -d tree 3.5/stable.snap >/dev/null && program=$(find tree -type f -name etcd | head -n 1) && \
+                  pack() { mksquashfs tree $1.snap -quiet -no-progress >/dev/null && echo $2 > $1.revision; } && \
+                  echo another > tree/build && pack 3.5/edge 9997 && \
+                  sed -i 's/^version:.*/version: 3.7.0/' tree/meta/snap.yaml && pack latest/edge 9998 && \
+                  sed -i 's/^version:.*/version: 3.5.99/' tree/meta/snap.yaml && rm 3.5/stable.* && \
                   printf '#!/bin/sh\\necho fatal: broken on purpose >&2\\nexit 1\\n' > $program && chmod 755 $program && \
-                  rm 3.5/stable.snap && mksquashfs broken 3.5/stable.snap -quiet -no-progress >/dev/null && \
-                  rm -r broken && echo 9999 > 3.5/stable.revision";
+                  pack 3.5/stable 9999 && rm -r tree";
     let snaps = given("JUJU_SIM_SNAPS").display().to_string();
     let arguments = ["-ec", script, "sh", &snaps, &store.display().to_string()];
     let made = Command::new("sh").args(arguments).output().unwrap();
@@ -76,6 +80,33 @@ fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
     }
     let saved = model.shell("etcd/0", "ls /var/snap/etcd/common/before-upgrade");
     assert_eq!(saved.lines().count(), 2, "one before each try: {saved}");
+
+    follows_within_its_minor(&model);
     writer.stop(GAP_MS);
     model.assert_no_hook_failed();
+}
+
+/// Of a cluster on 3.5/stable, whose revision is also that of latest/stable.
+fn follows_within_its_minor(model: &Model) {
+    let units = model.units("etcd");
+    let on_all = |line: &str| -> Vec<String> { units.iter().map(|unit| model.shell(unit, line)).collect() };
+    let follow = |channel: &str| {
+        model.run(&["config", "etcd", &format!("channel={channel}")]);
+        model.settle(3);
+        for line in on_all("snap list etcd") {
+            assert!(line.contains(channel) && line.contains("held"), "{channel}: {line}");
+        }
+    };
+    let servers = || on_all("pidof etcd");
+    let before = servers();
+    follow("latest/stable");
+    assert_eq!(servers(), before, "what is installed is what the channel has");
+    model.run(&["config", "etcd", "channel=latest/edge"]);
+    let told = "channel latest/edge (etcd 3.7.0) skips 3.6: set channel=3.6/stable first";
+    model.wait(&["etcd", "--status", "blocked", "--message", told, "--idle"]);
+    follow("3.5/edge");
+    for (now, before) in servers().iter().zip(before) {
+        assert_ne!(*now, before, "another build is there");
+    }
+    assert!(on_all("cat /snap/etcd/current/build").iter().all(|build| build.trim() == "another"));
 }

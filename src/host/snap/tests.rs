@@ -64,19 +64,6 @@ fn an_unmounted_or_broken_snap_is_not_an_absent_one() {
 }
 
 #[test]
-fn the_channel_is_found_by_its_heading_or_not_at_all() {
-    let new =
-        "Name  Version  Rev  Tracking    Publisher  Notes\netcd  3.4.36   248  3.4/stable  juju-qa    -\n";
-    let old = "Name  Version  Rev  Developer  Notes\netcd  3.4.36   248  juju-qa    -\n";
-    let file = "Name  Version  Rev  Tracking  Publisher  Notes\netcd  3.5.16   x1   -         -          -\n";
-    let cut = "Name  Version  Rev  Tracking       Publisher  Notes\netcd  3.5.16   9    latest/edge/…  juju-qa    -\n";
-    assert_eq!(tracking("etcd", new).as_deref(), Some("3.4/stable"));
-    for table in [old, file, cut, "", new.lines().next().unwrap()] {
-        assert_eq!(tracking("etcd", table), None, "{table}");
-    }
-}
-
-#[test]
 fn refusals_are_told_apart_by_their_words() {
     let kind = |text: &str| match refusal("etcd", text.to_owned()) {
         SnapError::StoreUnreachable { .. } => "store",
