@@ -5,6 +5,7 @@
 
 pub mod authority;
 mod checks;
+mod clients;
 mod install;
 mod leaving;
 mod membership;

@@ -19,7 +19,7 @@ const LABEL: &str = "certificate-authority";
 const SECRET_CERTIFICATE: &str = "certificate";
 const SECRET_KEY: &str = "key";
 /// Common name of the client certificate that everyone shares.
-const CLIENT: &str = "client";
+pub(crate) const CLIENT: &str = "client";
 const DAY_S: i64 = 86_400;
 /// Renewed after two thirds of it.
 const AUTHORITY_DAYS: i64 = 3650;
@@ -40,15 +40,15 @@ pub(crate) fn make(application: &str) -> Result<Draft> {
     let name: String = format!("{} CA {}", application.chars().take(40).collect::<String>(), &id[..8]);
     let authority =
         Authority::create(&name, validity(AUTHORITY_DAYS)).context("cannot make a certificate authority")?;
-    let client = client_pair(&authority)?;
+    let client = client_pair(&authority, CLIENT)?;
     Ok(Draft { certificate: authority.certificate_pem, key: authority.key_pem, client })
 }
 
-/// A new client pair.
-pub(crate) fn client_pair(authority: &Authority) -> Result<Pair> {
-    let request = Request::new(CLIENT, &[]).context("cannot ask for a client certificate")?;
+/// A new client pair with this common name.
+pub(crate) fn client_pair(authority: &Authority, name: &str) -> Result<Pair> {
+    let request = Request::new(name, &[]).context("cannot ask for a client certificate")?;
     let certificate = authority
-        .sign_client(&request.csr_pem, CLIENT, validity(LEAF_DAYS))
+        .sign_client(&request.csr_pem, name, validity(LEAF_DAYS))
         .context("cannot sign the client certificate")?;
     Ok(Pair { certificate, key: request.key_pem })
 }

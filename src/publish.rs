@@ -17,12 +17,16 @@ use crate::world::{Leadership, World};
 /// When a hook tool fails; Juju then retries the hook and drops what was not yet in effect.
 pub async fn publish(world: &World, status: &Status, tools: &Tools) -> Result<()> {
     let token = uuid::Uuid::new_v4().simple().to_string();
-    let publication = serving::publication(world, &token);
-    databags(&publication, tools).await?;
     let issued = authority::issue(world, tools).await.map_err(|error| {
         tracing::error!(error = %format!("{error:#}"), "no certificates were issued");
         Status::blocked(format!("The application's own authority: {error:#}"))
     });
+    let mut told = world.clone();
+    if let Ok(Some(record)) = &issued {
+        told.peers.authority = record.clone();
+    }
+    let publication = serving::publication(&told, &token);
+    databags(&publication, tools).await?;
     let status = issued.as_ref().err().unwrap_or(status);
     if !publication.settings.is_empty() {
         leader_settings(&publication.settings, tools).await?;

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Next;
+use super::{Next, clients};
 use crate::options::CertificateAuthority;
 use crate::relations::authority::{AuthorityRecord, is_due};
+use crate::relations::certificates::Pair;
 use crate::step::Step;
 use crate::world::{Leadership, World};
 
@@ -18,6 +19,8 @@ pub struct Issue {
     pub units: BTreeMap<String, String>,
     /// A new client pair is needed.
     pub client: bool,
+    /// Client pairs to make for related applications: common names by the relation's tag.
+    pub consumers: BTreeMap<String, String>,
     /// The authority's key has to be given to Juju.
     pub keep: bool,
 }
@@ -81,13 +84,20 @@ pub fn to_issue(w: &World) -> Option<Issue> {
         .filter(|(_, request)| crate::tls::asked(request).is_some())
         .collect();
     record.issued.retain(|tag, _| has_unit(tag));
-    let client = record
-        .client
-        .as_ref()
-        .is_none_or(|pair| !record.is_issuer_of(&pair.certificate) || is_due(&pair.certificate, w.now_s));
+    let is_wanting = |pair: Option<&Pair>| {
+        pair.is_none_or(|pair| !record.is_issuer_of(&pair.certificate) || is_due(&pair.certificate, w.now_s))
+    };
+    let client = is_wanting(record.client.as_ref());
+    let consumers =
+        clients::names(w).into_iter().filter(|(tag, _)| is_wanting(record.consumers.get(tag))).collect();
+    // A unit that has not come up yet may not see every relation.
+    if w.own_status().is_some_and(|own| !own.learner) {
+        let all = clients::names(w);
+        record.consumers.retain(|tag, _| all.contains_key(tag));
+    }
     let is_kept_in_the_open =
         w.juju.has_secrets() && w.peers.application.contains_key(crate::relations::authority::KEY);
-    Some(Issue { units, client, keep: is_new || is_kept_in_the_open, record })
+    Some(Issue { units, client, consumers, keep: is_new || is_kept_in_the_open, record })
 }
 
 #[cfg(test)]

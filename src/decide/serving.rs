@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, ports, restoring, service, snapd, trust};
+use super::{authority, clients, ports, restoring, service, snapd, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
+use crate::relations::certificates::Pair;
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::db::{self, ClientData};
 use crate::relations::{Changes, Endpoint, changes, nrpe, proxy};
@@ -59,13 +60,17 @@ fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
     Some((relation, changes(&w.authority.published, &request.write())))
 }
 
-/// Every consumer gets the same. While nothing can be said for sure they keep what they have: an older set
+/// Every consumer gets the same, but for its own client certificate. While nothing can be said for sure they keep what they have: an older set
 /// beats none.
 fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
-    let data = client_data(w);
+    let all = client_data(w);
+    let data = |one: &Consumer| {
+        let Pair { certificate, key } = clients::pair(w, one)?;
+        Some(ClientData { certificate, key, ..all.clone()? })
+    };
     let wanted = |one: &Consumer| match one.endpoint {
-        Endpoint::Db => data.as_ref().map(db::publish),
-        Endpoint::Proxy => data.as_ref().map(proxy::publish),
+        Endpoint::Db => data(one).as_ref().map(db::publish),
+        Endpoint::Proxy => data(one).as_ref().map(proxy::publish),
         Endpoint::Nrpe => Some(nrpe::publish(&one.published)),
     };
     let told = |one: &Consumer| Some((one.relation.clone(), changes(&one.published, &wanted(one)?)));

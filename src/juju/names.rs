@@ -77,6 +77,11 @@ impl RelationId {
     pub fn number(&self) -> u64 {
         self.number
     }
+
+    /// A form for databag keys and common names: `cluster-3`.
+    pub fn tag(&self) -> String {
+        format!("{}-{}", self.endpoint, self.number)
+    }
 }
 
 impl fmt::Display for RelationId {

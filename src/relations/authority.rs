@@ -1,7 +1,7 @@
 //! The application's own certificate authority (`certificate_authority=internal`) in the databags of the peer relation.
 //!
 //! Everything a unit needs stands in the application's databag, whoever leads: the authority's certificate, the
-//! client pair that all units share, and a certificate for each unit. The authority's key stands there on Juju 2.9
+//! client pair that all units share, one for each related application, and a certificate for each unit. The authority's key stands there on Juju 2.9
 //! only; later ones keep it as a secret of the application.
 
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ const CERTIFICATE: &str = "authority-certificate";
 const CLIENT_CERTIFICATE: &str = "client-certificate";
 const CLIENT_KEY: &str = "client-key";
 const ISSUED: &str = "certificate-";
+const CONSUMER: &str = "consumer-";
 
 /// This unit's own key and its request, in one file, so that the two always belong together.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +80,10 @@ impl Draft {
 pub struct AuthorityRecord {
     /// Its certificate, PEM. Absent: there is no authority.
     pub certificate: Option<String>,
-    /// The client pair that all units and consumers share.
+    /// The client pair that all units share.
     pub client: Option<Pair>,
+    /// The client pairs of related applications by the relation's tag (`db-7`).
+    pub consumers: BTreeMap<String, Pair>,
     /// Signed certificates by the unit's tag (`etcd_0`), PEM.
     pub issued: BTreeMap<String, String>,
 }
@@ -89,28 +92,37 @@ impl AuthorityRecord {
     /// From the application's databag.
     pub fn read(bag: &Databag) -> AuthorityRecord {
         let text = |key: &str| bag.get(key).filter(|value| !value.is_empty()).cloned();
-        let issued = bag.iter().filter_map(|(key, value)| Some((key.strip_prefix(ISSUED)?, value)));
+        let named =
+            |prefix| bag.iter().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value)));
+        // What cannot be read is signed anew.
+        let pair = |(tag, text): (&str, &String)| Some((tag.to_owned(), serde_json::from_str(text).ok()?));
         AuthorityRecord {
             certificate: text(CERTIFICATE),
             client: text(CLIENT_CERTIFICATE)
                 .zip(text(CLIENT_KEY))
                 .map(|(certificate, key)| Pair { certificate, key }),
-            issued: issued.map(|(tag, value)| (tag.to_owned(), value.clone())).collect(),
+            consumers: named(CONSUMER).filter_map(pair).collect(),
+            issued: named(ISSUED).map(|(tag, value)| (tag.to_owned(), value.clone())).collect(),
         }
     }
 
-    /// To the application's databag; `bag` is what stands there, of which certificates for others may go.
+    /// To the application's databag; `bag` is what stands there, of which certificates for others may go. A pair of texts
+    /// cannot fail to be written as JSON.
     pub fn write(&self, bag: &Databag) -> Changes {
         let client = |part: fn(&Pair) -> &String| self.client.as_ref().map(|pair| part(pair).clone());
-        let known = AuthorityRecord::read(bag).issued.into_keys().map(|tag| (tag, None));
-        let issued = self.issued.iter().map(|(tag, certificate)| (tag.clone(), Some(certificate.clone())));
+        let is_for_others = |key: &&String| key.starts_with(ISSUED) || key.starts_with(CONSUMER);
+        let known = bag.keys().filter(is_for_others).map(|key| (key.clone(), None));
+        let issued = self.issued.iter().map(|(tag, pem)| (format!("{ISSUED}{tag}"), Some(pem.clone())));
+        let consumers = self
+            .consumers
+            .iter()
+            .map(|(tag, pair)| (format!("{CONSUMER}{tag}"), Some(serde_json::json!(pair).to_string())));
         let own = [
             (CERTIFICATE.to_owned(), self.certificate.clone()),
             (CLIENT_CERTIFICATE.to_owned(), client(|pair| &pair.certificate)),
             (CLIENT_KEY.to_owned(), client(|pair| &pair.key)),
         ];
-        let named = known.chain(issued).map(|(tag, certificate)| (format!("{ISSUED}{tag}"), certificate));
-        named.chain(own).collect()
+        known.chain(issued).chain(consumers).chain(own).collect()
     }
 
     /// Whether a new authority has to be made: there is none, or its time comes.
@@ -124,7 +136,7 @@ impl AuthorityRecord {
             Some(draft) if self.is_replaced_by(draft, now_s) => AuthorityRecord {
                 certificate: Some(draft.certificate.clone()),
                 client: Some(draft.client.clone()),
-                issued: BTreeMap::new(),
+                ..AuthorityRecord::default()
             },
             _ => self.clone(),
         }
@@ -184,13 +196,15 @@ mod tests {
     fn the_record_survives_the_databag_and_drops_units_that_are_gone() {
         let record = AuthorityRecord {
             issued: BTreeMap::from([("etcd_0".to_owned(), "PEM".to_owned())]),
+            consumers: BTreeMap::from([("db-7".to_owned(), draft().client)]),
             ..AuthorityRecord::default().with(Some(&draft()), NOW_S)
         };
         let bag: Databag =
             record.write(&Databag::new()).into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
         assert_eq!(AuthorityRecord::read(&bag), record);
-        let without = AuthorityRecord { issued: BTreeMap::new(), ..record };
+        let without = AuthorityRecord { issued: BTreeMap::new(), consumers: BTreeMap::new(), ..record };
         assert_eq!(without.write(&bag)["certificate-etcd_0"], None);
+        assert_eq!(without.write(&bag)["consumer-db-7"], None);
     }
 
     #[test]
@@ -212,8 +226,8 @@ mod tests {
         let signed = authority.sign_member(&asked.csr_pem, "etcd-0", &[], VALIDITY).unwrap();
         let record = AuthorityRecord {
             certificate: Some(authority.certificate_pem),
-            client: None,
             issued: BTreeMap::from([("etcd_0".to_owned(), signed.clone())]),
+            ..AuthorityRecord::default()
         };
         assert_eq!(record.certificate_for("etcd_0", &asked.csr_pem), Some(&signed));
         let renewed = Request::new("etcd-0", &[]).unwrap();
