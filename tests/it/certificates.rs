@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::sim::{Kind, Model, Writer, wait_until};
-use crate::{on_both_etcds, on_every_kind};
+use crate::{PRESENT, on_both_etcds, on_every_kind};
 
 on_every_kind!(the_authority_is_taken_away_and_given_back);
 on_both_etcds!(another_authority_takes_over_under_load);
@@ -62,6 +62,36 @@ fn another_authority_takes_over_under_load(kind: Kind) {
     changed(&model, &before);
     writer.stop(GAP_MS);
 }
+
+/// From the application's own authority to a related one. On every unit the hook dies in each phase: when the file with both
+/// authorities is written, when the new certificate is, and when the old authority is dropped.
+#[test]
+fn another_authority_takes_over_though_every_phase_is_killed() {
+    let model = Model::with_quick_retries(PRESENT);
+    model.deploy_etcd_with(3, &["--config", "certificate_authority=internal"]);
+    model.deploy_easyrsa();
+    model.deploy_consumer("consumer");
+    model.settle(3);
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    let before = authorities(&model);
+    let mut killers: Vec<_> =
+        model.units("etcd").iter().map(|unit| model.start(&["ssh", unit, KILL_IN_EACH_PHASE])).collect();
+    model.run(&["integrate", "etcd", "easyrsa"]);
+    model.run(&["config", "etcd", "certificate_authority=relation"]);
+    changed(&model, &before);
+    for killer in &mut killers {
+        assert!(killer.wait().unwrap().success(), "a phase was not killed");
+    }
+    writer.stop(GAP_MS);
+}
+
+/// Ends well only if a hook was killed in each phase.
+const KILL_IN_EACH_PHASE: &str = "cd /var/snap/etcd/common && cp server.crt /tmp/old.crt && \
+    within() { for i in $(seq 6000); do eval \"$1\" && return; sleep 0.02; done; false; } && \
+    when() { within \"$1\" && within 'pkill -9 -x dispatch'; } && \
+    when '[ $(grep -c BEGIN ca.crt) = 2 ]' && when '! cmp -s server.crt /tmp/old.crt' && \
+    when '[ $(grep -c BEGIN ca.crt) = 1 ]'";
 
 /// Waits until all members have settled on one other authority.
 fn changed(model: &Model, before: &str) {
