@@ -6,6 +6,7 @@
 pub mod authority;
 mod checks;
 mod clients;
+mod csr;
 mod install;
 mod leaving;
 mod membership;

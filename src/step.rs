@@ -54,6 +54,8 @@ pub enum Step {
         /// Names and addresses.
         sans: Vec<String>,
     },
+    /// Make a new key, and a request for the client certificate that all units share.
+    MakeClientRequest,
     /// Make the application's own certificate authority.
     MakeAuthority,
     /// Sign this unit's own request with it.
@@ -200,6 +202,7 @@ impl Step {
             Step::SetSnapd(_) => "set-snapd",
             Step::WriteDropIn(_) => "write-drop-in",
             Step::MakeRequest { .. } => "make-request",
+            Step::MakeClientRequest => "make-client-request",
             Step::MakeAuthority => "make-authority",
             Step::SignOwn => "sign-own",
             Step::ForgetDraft => "forget-draft",
@@ -262,6 +265,7 @@ impl fmt::Display for Step {
             Step::SetSnapd(_) => f.write_str("Setting snapd's timer and proxies"),
             Step::WriteDropIn(_) => f.write_str("Writing the service's restart rules"),
             Step::MakeRequest { .. } => f.write_str("Making a key and a certificate request"),
+            Step::MakeClientRequest => f.write_str("Making a key and a request for the clients' certificate"),
             Step::MakeAuthority => f.write_str("Making the application's own certificate authority"),
             Step::SignOwn => f.write_str("Signing this unit's certificate"),
             Step::ForgetDraft => f.write_str("Forgetting the authority made here: Juju keeps one"),

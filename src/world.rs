@@ -23,6 +23,7 @@ use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
 use crate::relations::certificates::Request;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::relations::csr::Answers;
 use crate::relations::trust::UnitTrust;
 use crate::restoring::Journal;
 use crate::step::Source;
@@ -157,6 +158,8 @@ pub struct Authority {
     pub published: Databag,
     /// The names this unit wants to ask for; absent while it has no address.
     pub request: Option<Request>,
+    /// What the related authority has signed for the requests of all units.
+    pub signed: Answers,
     /// What has come back.
     pub answer: Answered,
 }

@@ -3,17 +3,32 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::clock;
 use crate::decide::COMMON;
 use crate::host::{self, files};
 use crate::issuing;
 use crate::juju::Tools;
-use crate::relations::authority::OwnRequest;
+use crate::relations::authority::{ClientRequest, OwnRequest};
 use crate::tls::Request;
 use crate::world::World;
 
-pub(super) fn make_request(common_name: &str, sans: &[String]) -> Result<()> {
+pub(super) fn make_request(common_name: &str, sans: &[String], world: &World) -> Result<()> {
     let made = Request::new(common_name, sans).context("cannot make a signing request")?;
-    save(host::OWN_REQUEST, &OwnRequest { key: made.key_pem, request: made.csr_pem, certificate: None })
+    let own = OwnRequest {
+        key: made.key_pem,
+        request: made.csr_pem,
+        certificate: None,
+        made_s: clock::now_s(),
+        client: world.host.request.as_ref().and_then(|own| own.client.clone()),
+    };
+    save(host::OWN_REQUEST, &own)
+}
+
+pub(super) fn make_client_request(world: &World) -> Result<()> {
+    let own = world.host.request.as_ref().context("cannot ask for a client before this unit has asked")?;
+    let made = Request::new(issuing::CLIENT, &[]).context("cannot make a signing request")?;
+    let client = ClientRequest { key: made.key_pem, request: made.csr_pem, made_s: clock::now_s() };
+    save(host::OWN_REQUEST, &OwnRequest { client: Some(client), ..own.clone() })
 }
 
 pub(super) fn make_authority(world: &World) -> Result<()> {

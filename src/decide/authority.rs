@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Next, clients};
 use crate::options::CertificateAuthority;
-use crate::relations::authority::{AuthorityRecord, is_due};
+use crate::relations::authority::{AuthorityRecord, OwnRequest, is_due, wants_successor};
 use crate::relations::certificates::Pair;
 use crate::step::Step;
 use crate::world::{Leadership, World};
@@ -44,22 +44,32 @@ pub(super) fn next(w: &World) -> Option<Next> {
     if !is_internal(w) || w.peers.relation.is_none() {
         return None;
     }
-    let wanted = w.authority.request.as_ref()?;
-    let sans: Vec<String> = wanted.sans.iter().cloned().collect();
+    let tag = &w.authority.request.as_ref()?.tag;
     let current = record.with(w.host.draft.as_ref().filter(|_| leads), w.now_s);
-    let own = match &w.host.request {
-        Some(own) if own.as_request().asks_for(&wanted.common_name, &sans) => own,
-        _ => return Some(Next::Do(Step::MakeRequest { common_name: wanted.common_name.clone(), sans })),
+    let certificate = |own: &OwnRequest| {
+        let signed_here = own.certificate.as_ref().filter(|pem| current.has_signed(pem, &own.request));
+        signed_here.or_else(|| current.certificate_for(tag, &own.request)).cloned()
     };
-    let signed_here = own.certificate.as_ref().filter(|pem| current.has_signed(pem, &own.request));
-    let certificate = signed_here.or_else(|| current.certificate_for(&wanted.tag, &own.request));
-    if certificate.is_some_and(|pem| is_due(pem, w.now_s)) {
-        return Some(Next::Do(Step::MakeRequest { common_name: wanted.common_name.clone(), sans }));
+    if let Some(make) = make_request(w, certificate) {
+        return Some(Next::Do(make));
     }
+    let certificate = w.host.request.as_ref().and_then(certificate);
     if leads && current.wants_authority(w.now_s) {
         return Some(Next::Do(Step::MakeAuthority));
     }
     (leads && certificate.is_none()).then_some(Next::Do(Step::SignOwn))
+}
+
+/// This unit's key and request, whoever signs: when there is none for its names, or when the `certificate` that was
+/// signed for it has to be renewed. `None` while this unit does not know its names.
+pub(super) fn make_request(w: &World, certificate: impl Fn(&OwnRequest) -> Option<String>) -> Option<Step> {
+    let wanted = w.authority.request.as_ref()?;
+    let sans: Vec<String> = wanted.sans.iter().cloned().collect();
+    let is_current = w.host.request.as_ref().is_some_and(|own| {
+        let is_over = |pem: String| wants_successor(&pem, own.made_s, w.now_s);
+        own.as_request().asks_for(&wanted.common_name, &sans) && !certificate(own).is_some_and(is_over)
+    });
+    (!is_current).then(|| Step::MakeRequest { common_name: wanted.common_name.clone(), sans })
 }
 
 /// What a leader has to sign or to write down at the end of its run.
@@ -104,7 +114,7 @@ pub fn to_issue(w: &World) -> Option<Issue> {
 mod tests {
     use super::super::worlds::{first_hook, ready};
     use super::*;
-    use crate::relations::authority::{Draft, OwnRequest};
+    use crate::relations::authority::Draft;
     use crate::relations::certificates::Pair;
     use crate::tls::{Authority, Request, Validity};
     use crate::world::Peer;
@@ -138,7 +148,13 @@ mod tests {
         let wanted = w.authority.request.as_ref().unwrap();
         let sans: Vec<String> = wanted.sans.iter().cloned().collect();
         let made = Request::new(&wanted.common_name, &sans).unwrap();
-        OwnRequest { key: made.key_pem, request: made.csr_pem, certificate: None }
+        OwnRequest {
+            key: made.key_pem,
+            request: made.csr_pem,
+            certificate: None,
+            made_s: w.now_s,
+            client: None,
+        }
     }
 
     #[test]

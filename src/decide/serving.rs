@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, clients, ports, restoring, service, snapd, trust};
+use super::{authority, clients, csr, ports, restoring, service, snapd, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
-use crate::relations::authority::REQUEST;
+use crate::relations::authority::{REQUEST, share};
 use crate::relations::certificates::Pair;
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::db::{self, ClientData};
@@ -41,7 +41,7 @@ pub fn publication(w: &World, token: &str) -> Publication {
         cluster.into_iter().chain(request).chain(consumers(w)).filter(|(_, changes)| !changes.is_empty());
     Publication {
         unit: unit.collect(),
-        application: application_record(w, token),
+        application: application(w, token),
         settings: settings(w),
         ports: open_ports(w),
         version: service::version(w).map(|version| version.to_string()),
@@ -54,10 +54,19 @@ fn own_request(w: &World) -> (String, Option<String>) {
     (REQUEST.to_owned(), request.map(|own| own.request.clone()))
 }
 
+/// In both protocols, until the authority has shown that it understands the newer one.
 fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
     let (relation, _) = w.authority.relation.clone().filter(|_| !authority::is_internal(w))?;
     let request = w.authority.request.as_ref()?;
-    Some((relation, changes(&w.authority.published, &request.write())))
+    let older = request.write();
+    // An authority that understands requests needs to make no key.
+    let older = if w.authority.signed.are_given() {
+        older.into_keys().map(|key| (key, None)).collect()
+    } else {
+        older
+    };
+    let wanted = older.into_iter().chain([crate::relations::csr::write(csr::requests(w))]).collect();
+    Some((relation, changes(&w.authority.published, &wanted)))
 }
 
 /// Every consumer gets the same, but for its own client certificate. While nothing can be said for sure they keep what they have: an older set
@@ -109,14 +118,19 @@ fn open_ports(w: &World) -> BTreeSet<u16> {
     told.into_iter().chain(listened.unwrap_or_default()).collect()
 }
 
+/// What the leader writes for all.
+fn application(w: &World, token: &str) -> Option<(RelationId, Changes)> {
+    let relation = w.peers.relation.clone().filter(|_| w.leadership == Leadership::Leader)?;
+    let cluster = cluster_record(w, token).map(|record| record.write()).unwrap_or_default();
+    let client = csr::client_to_share(w).map(|pair| share(&pair)).unwrap_or_default();
+    let changes = changes(&w.peers.application, &cluster.into_iter().chain(client).collect());
+    (!changes.is_empty()).then_some((relation, changes))
+}
+
 /// The leader names the unit that starts the cluster, before anything is started, and records when it was.
-fn application_record(w: &World, token: &str) -> Option<(RelationId, Changes)> {
-    let relation = w.peers.relation.clone()?;
-    if w.leadership != Leadership::Leader {
-        return None;
-    }
-    let record = match started_cluster(w) {
-        Some(cluster) => ClusterRecord {
+fn cluster_record(w: &World, token: &str) -> Option<ClusterRecord> {
+    match started_cluster(w) {
+        Some(cluster) => Some(ClusterRecord {
             cluster: Some(cluster),
             token: w.host.restore.as_ref().map(|journal| journal.token.clone()).or(w
                 .peers
@@ -124,17 +138,15 @@ fn application_record(w: &World, token: &str) -> Option<(RelationId, Changes)> {
                 .token
                 .clone()),
             ..w.peers.cluster.clone()
-        },
-        None if w.was_started() => return None,
-        None if may_name_a_unit(w) => ClusterRecord {
+        }),
+        None if w.was_started() => None,
+        None if may_name_a_unit(w) => Some(ClusterRecord {
             token: Some(token.to_owned()),
             bootstrap_unit: Some(w.unit.clone()),
             ..ClusterRecord::default()
-        },
-        None => return None,
-    };
-    let changes = changes(&w.peers.application, &record.write());
-    (!changes.is_empty()).then_some((relation, changes))
+        }),
+        None => None,
+    }
 }
 
 /// Once written it stays, whoever leads, until a restore replaces the cluster.

@@ -132,7 +132,12 @@ pub fn filling(host: &Host, etcd: &Etcd) -> Option<u64> {
 
 /// A warning in time: certificates that are renewed by themselves never come so far.
 fn ending(host: &Host, now_s: u64) -> Option<String> {
-    let days = host.standing.as_ref()?.days_left(now_s);
+    let standing = host.standing.as_ref()?;
+    let days = if standing.is_late(now_s) {
+        standing.days_left(now_s)
+    } else {
+        standing.days_left_of_authorities(now_s)
+    };
     (days < WARNING_DAYS).then(|| format!(" (certificates end in {days} days)"))
 }
 
@@ -140,7 +145,13 @@ fn ending(host: &Host, now_s: u64) -> Option<String> {
 /// asks for them itself.
 pub fn certificates_need_a_look(host: &Host, now_s: u64) -> bool {
     let is_due = host.standing.as_ref().is_some_and(|standing| standing.due_s <= now_s);
-    ending(host, now_s).is_some() || (is_due && host.request.is_some())
+    ending(host, now_s).is_some() || (is_due && signed_own_request(host))
+}
+
+/// The server's key was made here: its certificate answers a request of this unit.
+fn signed_own_request(host: &Host) -> bool {
+    let own = host.request.as_ref().zip(host.credentials.as_ref());
+    own.is_some_and(|(own, credentials)| own.key.trim() == credentials.server_key.trim())
 }
 
 /// What operators and scripts look for.

@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::host::Installed;
 use crate::juju::{Databag, StatusKind};
 use crate::options::Options;
+use crate::relations::authority::OwnRequest;
 use crate::relations::cluster::ClusterRecord;
 use crate::step::Removal;
 use crate::world::*;
@@ -335,13 +336,26 @@ fn a_channel_that_was_tried_in_vain_is_left_alone_until_another_is_named() {
 #[test]
 fn certificates_that_end_soon_are_told_of_in_time() {
     let mut w = settled(0, &three());
-    w.host.standing.as_mut().unwrap().not_after_s = w.now_s + 13 * 86_400 - 1;
+    let standing = w.host.standing.as_mut().unwrap();
+    (standing.due_s, standing.not_after_s) = (w.now_s - 14 * 86_400, w.now_s + 13 * 86_400 - 1);
     assert_eq!(done(next(&w)).to_string(), "active Healthy with 3 known peers (certificates end in 12 days)");
     assert!(certificates_need_a_look(&w.host, w.now_s));
     let mut w = settled(0, &three());
     assert!(!certificates_need_a_look(&w.host, w.now_s));
     w.host.standing.as_mut().unwrap().due_s = w.now_s;
     assert!(!certificates_need_a_look(&w.host, w.now_s), "the related authority renews by itself");
+    let own = OwnRequest {
+        key: credentials().server_key,
+        request: String::new(),
+        certificate: None,
+        made_s: 0,
+        client: None,
+    };
+    w.host.request = Some(own);
+    assert!(certificates_need_a_look(&w.host, w.now_s), "this unit has to ask");
+    let standing = w.host.standing.as_mut().unwrap();
+    (standing.due_s, standing.not_after_s) = (w.now_s + 80, w.now_s + 120);
+    assert_eq!(done(next(&w)).to_string(), "active Healthy with 3 known peers", "they are renewed by then");
 }
 
 #[test]

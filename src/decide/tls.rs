@@ -2,13 +2,13 @@
 //!
 //! What is needed for the first start is here; what changes under a running server is in `trust`.
 
-use super::{Next, authority, trust};
+use super::{Next, authority, csr, trust};
 use crate::juju::Status;
 use crate::step::Step;
 use crate::world::{Answered, Credentials, World};
 
 pub(super) fn next(w: &World) -> Option<Next> {
-    authority::next(w).filter(|next| !was_in_vain(w, next)).or_else(|| take(w))
+    authority::next(w).filter(|next| !was_in_vain(w, next)).or_else(|| csr::next(w)).or_else(|| take(w))
 }
 
 /// Without a certificate nothing else can go on; with one, the rest does not wait for its successor.
@@ -54,5 +54,6 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
 fn asking(w: &World) -> Status {
     let related = w.authority.relation.as_ref().map_or("the certificate authority", |(_, app)| app);
     let authority = if authority::is_internal(w) { "the application's leader" } else { related };
-    Status::waiting(format!("Requesting TLS certificates from {authority}"))
+    let trouble = w.tried.in_vain("make-request").map(|error| format!(": {error}")).unwrap_or_default();
+    Status::waiting(format!("Requesting TLS certificates from {authority}{trouble}"))
 }

@@ -10,6 +10,7 @@ use crate::juju::Databag;
 use crate::options::{CertificateAuthority, Options};
 use crate::relations::Endpoint;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::relations::csr::Answers;
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
 use crate::storage::Volume;
@@ -45,6 +46,7 @@ pub(super) fn first_hook(number: u32) -> World {
             relation: Some(("certificates:1".parse().unwrap(), "easyrsa".into())),
             published: Databag::new(),
             request: None,
+            signed: Answers::Silent,
             answer: Answered::Incomplete("the CA certificate"),
         },
         consumers: vec![],

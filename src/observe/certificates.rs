@@ -5,6 +5,8 @@ use super::juju::Facts;
 use crate::options::CertificateAuthority;
 use crate::relations::authority::Draft;
 use crate::relations::certificates::{Answer, Pair, Request};
+use crate::relations::csr::Answers;
+use crate::relations::shared_client::SharedClient;
 use crate::tls;
 use crate::world::{Answered, Authority, Credentials, Host, Leadership, Standing};
 
@@ -16,17 +18,41 @@ pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
         Err(_) if facts.peers.authority.certificate.is_some() => CertificateAuthority::Internal,
         Err(_) => CertificateAuthority::Relation,
     };
-    let answer = match kind {
-        CertificateAuthority::Relation => facts.answer.clone(),
-        CertificateAuthority::Internal => internal_answer(facts, host, now_s),
+    let answer = match (kind, &facts.signed) {
+        (CertificateAuthority::Internal, _) => Ok(internal_answer(facts, host, now_s)),
+        (CertificateAuthority::Relation, Answers::Unreadable(why)) => Err(why.clone()),
+        (CertificateAuthority::Relation, signed) => Ok(related_answer(signed, facts, host, now_s)),
     };
     Authority {
         kind,
         relation: facts.authority.clone(),
         published: facts.requested.clone(),
-        answer: answered(answer, facts.request.as_ref(), now_s),
+        answer: match answer {
+            Ok(answer) => answered(answer, facts.request.as_ref(), now_s),
+            Err(why) => Answered::Refused(why),
+        },
+        signed: facts.signed.clone(),
         request: facts.request.clone(),
     }
+}
+
+/// What the related authority has answered, in whichever protocol it answers in full.
+fn related_answer(signed: &Answers, facts: &Facts, host: &Host, now_s: u64) -> Answer {
+    let own = host.request.as_ref();
+    let server = own.and_then(|own| Some((own, signed.to(&own.request)?)));
+    let leads = facts.leadership == Leadership::Leader;
+    let client = SharedClient::new(facts.peers.authority.client.as_ref(), own, signed, leads, now_s);
+    let newer = Answer {
+        ca: server.map(|(_, signed)| signed.ca.clone()),
+        server: server
+            .map(|(own, signed)| Pair { certificate: signed.certificate.clone(), key: own.key.clone() }),
+        client: client.pair(),
+    };
+    let is_complete = |answer: &Answer| answer.server.is_some() && answer.client.is_some();
+    if is_complete(&newer) || (signed.are_given() && !is_complete(&facts.answer)) {
+        return newer;
+    }
+    facts.answer.clone()
 }
 
 /// What the application's own authority has signed for this unit's key.

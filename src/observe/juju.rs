@@ -20,6 +20,7 @@ use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, REQUEST};
 use crate::relations::certificates::{Answer, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
+use crate::relations::csr::Answers;
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
 use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading};
@@ -49,8 +50,10 @@ pub struct Facts {
     pub requested: Databag,
     /// The names this unit wants to ask for.
     pub request: Option<Request>,
-    /// What the related authority has answered, unchecked.
+    /// What the related authority has answered in the older protocol, unchecked.
     pub answer: Answer,
+    /// What it has signed in the newer one, for all units, unchecked.
+    pub signed: Answers,
     /// Everyone related to an endpoint that this charm provides.
     pub consumers: Vec<Consumer>,
     /// UUID of the model; empty if Juju does not say.
@@ -104,7 +107,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         if leader.context("cannot ask for leadership")? { Leadership::Leader } else { Leadership::Follower };
     let options = Options::parse(&config.context("cannot read the options")?);
     let addresses = addresses?;
-    let (relation, published, bags) = authority?;
+    let authority = authority?;
     let names: Vec<String> = options
         .iter()
         .flat_map(|options| options.extra_sans.clone())
@@ -128,9 +131,10 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         leadership,
         options,
         proxies: context.proxies.clone(),
-        answer: Answer::read(unit, &bags),
-        authority: relation,
-        requested: published,
+        answer: Answer::read(unit, &authority.units),
+        signed: Answers::read(&authority.application),
+        authority: authority.relation,
+        requested: authority.published,
         request,
         addresses,
         peers,
@@ -273,25 +277,40 @@ async fn bags(tools: &Tools, relation: &RelationId, units: Vec<UnitName>) -> BTr
     join_all(read).await.into_iter().collect()
 }
 
-type AuthorityBags = (Option<(RelationId, String)>, Databag, Vec<Databag>);
+/// The relation to the authority: who it is, what this unit has written there, and what it says.
+#[derive(Default)]
+struct AuthorityBags {
+    relation: Option<(RelationId, String)>,
+    published: Databag,
+    units: Vec<Databag>,
+    application: Databag,
+}
 
 async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
     let ids = tools.relation_ids("certificates").await.context("cannot list the certificates relation")?;
     // The hook that ends a relation may still list it.
     let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
     let alive = ids.into_iter().rfind(|id| ending.is_none_or(|relation| relation.id != *id));
-    let Some(relation) = alive else { return Ok((None, Databag::new(), Vec::new())) };
+    let Some(relation) = alive else { return Ok(AuthorityBags::default()) };
     let (published, units, application) = tokio::join!(
         tools.relation_get(&relation, &context.unit),
         tools.relation_units(&relation),
         tools.relation_app(&relation),
     );
     let units = units.context("cannot list the certificate authority's units")?;
-    let application =
-        application.context("cannot name the certificate authority")?.unwrap_or_else(|| "the CA".to_owned());
-    let bags = bags(tools, &relation, units).await.into_values().collect();
-    let published = published.context("cannot read this unit's certificate request")?;
-    Ok((Some((relation, application)), published, bags))
+    let name = application.context("cannot name the certificate authority")?;
+    let (units, application) = tokio::join!(bags(tools, &relation, units), async {
+        match &name {
+            Some(name) => tools.relation_get_app(&relation, name).await,
+            None => Ok(Databag::new()),
+        }
+    });
+    Ok(AuthorityBags {
+        published: published.context("cannot read this unit's certificate request")?,
+        units: units.into_values().collect(),
+        application: application.context("cannot read what the certificate authority has signed")?,
+        relation: Some((relation, name.unwrap_or_else(|| "the CA".to_owned()))),
+    })
 }
 
 async fn consumers(context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {

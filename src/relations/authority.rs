@@ -33,6 +33,30 @@ pub struct OwnRequest {
     pub request: String,
     /// What the leader signed for itself: its own write to the application's databag brings it no hook.
     pub certificate: Option<String>,
+    /// When the request was made, Unix time in seconds; 0 in a file that does not say.
+    #[serde(default)]
+    pub made_s: u64,
+    /// For the client certificate that all units share, on a unit that has asked the related authority for one.
+    #[serde(default)]
+    pub client: Option<ClientRequest>,
+}
+
+/// A key and request for the client certificate that all units share.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRequest {
+    /// PKCS#8 PEM; the leader shares it with its certificate.
+    pub key: String,
+    /// PKCS#10 PEM.
+    pub request: String,
+    /// When it was made, Unix time in seconds.
+    pub made_s: u64,
+}
+
+impl fmt::Debug for ClientRequest {
+    /// Keys never reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRequest").field("request", &self.request).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for OwnRequest {
@@ -164,6 +188,26 @@ impl AuthorityRecord {
         self.is_issuer_of(certificate)
             && crate::tls::asked(request).is_some_and(|asked| asked.public_key == leaf.public_key)
     }
+}
+
+/// What the application's databag is to hold for a client pair that the related authority signed.
+pub fn share(client: &Pair) -> Changes {
+    Changes::from([
+        (CLIENT_CERTIFICATE.to_owned(), Some(client.certificate.clone())),
+        (CLIENT_KEY.to_owned(), Some(client.key.clone())),
+    ])
+}
+
+/// Whether a certificate, asked for at `asked_s` and answered, has to be asked for again: two thirds of the time that it
+/// was good for since then are over. One that was of no use when it came is not: asking again would bring another one.
+pub fn wants_successor(pem: &str, asked_s: u64, now_s: u64) -> bool {
+    let seconds = |time_s: u64| i64::try_from(time_s).unwrap_or(i64::MAX);
+    let Some(certificate) = first(pem) else { return false };
+    // A clock that was wrong when it was asked for says nothing.
+    let asked_s = if asked_s <= now_s { seconds(asked_s) } else { i64::MIN };
+    let begin_s = certificate.not_before_s.max(asked_s);
+    let life_s = certificate.not_after_s.saturating_sub(begin_s);
+    life_s > 0 && seconds(now_s) >= begin_s.saturating_add(life_s / 3 * 2)
 }
 
 /// Whether two thirds of a certificate's life are over. One that cannot be read is due.

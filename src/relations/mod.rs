@@ -3,9 +3,11 @@
 pub mod authority;
 pub mod certificates;
 pub mod cluster;
+pub mod csr;
 pub mod db;
 pub mod nrpe;
 pub mod proxy;
+pub mod shared_client;
 pub mod trust;
 
 use std::collections::BTreeMap;

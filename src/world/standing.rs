@@ -36,11 +36,28 @@ impl Standing {
         })
     }
 
+    /// Whether a certificate is well into the last third of its life: one that is renewed never comes so far.
+    pub fn is_late(&self, now_s: u64) -> bool {
+        now_s >= self.due_s.midpoint(self.not_after_s)
+    }
+
     /// Whole days until the first certificate or authority in use ends; negative when that is over.
     pub fn days_left(&self, now_s: u64) -> i64 {
-        let seconds = |time_s: u64| i64::try_from(time_s).unwrap_or(i64::MAX);
-        let authorities = self.issuers.certificates().iter().map(|authority| authority.not_after_s);
-        let end_s = authorities.fold(seconds(self.not_after_s), i64::min);
-        end_s.saturating_sub(seconds(now_s)).div_euclid(DAY_S)
+        days(seconds(self.not_after_s), now_s).min(self.days_left_of_authorities(now_s))
     }
+
+    /// The same of the authorities alone.
+    pub fn days_left_of_authorities(&self, now_s: u64) -> i64 {
+        let ends = self.issuers.certificates().iter().map(|authority| authority.not_after_s);
+        days(ends.min().unwrap_or(i64::MAX), now_s)
+    }
+}
+
+fn seconds(time_s: u64) -> i64 {
+    i64::try_from(time_s).unwrap_or(i64::MAX)
+}
+
+/// Whole days from now until then; negative when that is over.
+fn days(end_s: i64, now_s: u64) -> i64 {
+    end_s.saturating_sub(seconds(now_s)).div_euclid(DAY_S)
 }

@@ -15,6 +15,7 @@ mod bad_archives;
 mod bad_inputs;
 mod certificates;
 mod crashes;
+mod csr;
 mod deploying;
 mod documentation;
 mod hostile;
