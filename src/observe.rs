@@ -7,6 +7,7 @@ mod etcd;
 mod host;
 mod juju;
 mod storage;
+mod v2_store;
 
 pub use etcd::{own_endpoints, status_at, status_of};
 pub use juju::Facts;
@@ -59,7 +60,8 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     let cluster = facts.peers.cluster.cluster.filter(|_| host.restore.is_none());
     let others = facts.member_endpoints(cluster);
     let doors = etcd::Doors { own: own_endpoints(&host), others, cluster };
-    let etcd = etcd::look(&host, &doors).await;
+    let mut etcd = etcd::look(&host, &doors).await;
+    etcd.v2_store = v2_store::look(facts, &host, &etcd.door).await;
     host.following = channel::following(facts, &host, &etcd).await;
     let now_s = clock::now_s();
     Ok(World {

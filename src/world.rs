@@ -7,7 +7,7 @@ mod data;
 mod following;
 mod standing;
 
-pub use data::{Data, Moved};
+pub use data::{Data, Moved, V2Store};
 pub use following::{Following, is_followed};
 pub use standing::Standing;
 
@@ -321,6 +321,8 @@ pub struct Etcd {
     pub health: BTreeMap<MemberId, Health>,
     /// Raised alarms.
     pub alarms: Vec<Alarm>,
+    /// The old store on this unit.
+    pub v2_store: V2Store,
 }
 
 /// This unit's own server.

@@ -8,7 +8,7 @@ use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version
 use crate::juju::Status;
 use crate::options::{EnableV2, Options};
 use crate::step::Step;
-use crate::world::{Door, Service, World};
+use crate::world::{Door, Service, V2Store, World};
 
 /// Where the charm keeps etcd's files (kept from the earlier charm).
 pub const COMMON: &str = "/var/snap/etcd/common";
@@ -179,12 +179,22 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
             .map(|rule| Compaction { mode: rule.mode.clone(), retention: rule.retention.clone() }),
         cipher_suites: ciphers(options),
         tls_min_version: options.tls_min_version.clone(),
-        enable_v2: options.enable_v2 == EnableV2::On,
+        enable_v2: serves_v2(w, options),
         debug: options.debug,
         client_tls: tls.clone(),
         peer_tls: tls,
         force_new_cluster: false,
     })
+}
+
+/// Left to the charm, the old store is served where it was and holds keys; a newcomer does as the others.
+fn serves_v2(w: &World, options: &Options) -> bool {
+    match (options.enable_v2, &w.host.config) {
+        (EnableV2::On, _) => true,
+        (EnableV2::Off, _) => false,
+        (EnableV2::Auto, None) => w.peers.units.values().any(|peer| peer.record.serves_v2),
+        (EnableV2::Auto, Some(_)) => matches!(w.etcd.v2_store, V2Store::Used | V2Store::Unknown(_)),
+    }
 }
 
 /// TLS 1.3 has its own suites; etcd refuses a list beside it.
@@ -240,6 +250,26 @@ mod tests {
         assert_eq!(metrics_port(&[2379, 2380]), 2381);
         assert_eq!(metrics_port(&[2381, 2380]), 2382);
         assert_eq!(metrics_port(&[2379, 2382, 2381, 2380]), 2383);
+    }
+
+    /// What the earlier charm left on stays on as long as it holds keys, on newcomers too, and is never put on by itself.
+    #[test]
+    fn the_old_store_is_served_where_it_is_in_use() {
+        let mut w = crate::decide::worlds::settled(1, &crate::decide::worlds::three());
+        let serves = |w: &World| serves_v2(w, w.options.as_ref().unwrap());
+        assert!(!serves(&w));
+        for (store, wanted) in
+            [(V2Store::Used, true), (V2Store::Unknown("slow".into()), true), (V2Store::Empty, false)]
+        {
+            w.etcd.v2_store = store;
+            assert_eq!(serves(&w), wanted);
+        }
+        w.host.config = None;
+        assert!(!serves(&w));
+        w.peers.units.values_mut().for_each(|peer| peer.record.serves_v2 = true);
+        assert!(serves(&w));
+        w.options.as_mut().unwrap().enable_v2 = EnableV2::Off;
+        assert!(!serves(&w));
     }
 
     /// A refresh brings the listener to a cluster that runs without one: each member restarts once for it.

@@ -10,7 +10,7 @@ use crate::relations::certificates::Pair;
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::db::{self, ClientData};
 use crate::relations::{Changes, Endpoint, changes, nrpe, proxy};
-use crate::world::{Consumer, Door, Health, Leadership, World};
+use crate::world::{Consumer, Door, Health, Leadership, V2Store, World};
 
 /// What to write, already reduced to differences. Everything here takes effect when the hook succeeds, except
 /// the leader settings, which do so at once.
@@ -96,6 +96,7 @@ fn own_record(w: &World) -> UnitRecord {
             member: Some(status.member),
             cluster: Some(status.cluster),
             version: Some(status.version.clone()),
+            serves_v2: w.etcd.v2_store != V2Store::Off,
         },
         _ => w.own_record(),
     }

@@ -8,7 +8,10 @@ use crate::etcd::{Channel, Minor, Track, Version};
 use crate::juju::{Status, UnitName};
 use crate::options::{Options, WantedChannel};
 use crate::step::Step;
-use crate::world::{Door, Following, Reading, World};
+use crate::world::{Door, Following, Reading, V2Store, World};
+
+/// The first minor version that has no old store.
+const WITHOUT_V2: Minor = Minor { major: 3, minor: 6 };
 
 /// The names of the steps, to ask whether they were tried.
 const STEPS: [&str; 2] = ["upgrade-snap", "switch-channel"];
@@ -151,6 +154,9 @@ fn by_minor<'a>(w: &World, channel: &'a Channel, minor: Minor, version: Option<V
         Ordering::Greater if minor > installed.next() => {
             Way::No(format!("channel {named} skips {}: set channel={next} first", installed.next()))
         }
+        Ordering::Greater if minor >= WITHOUT_V2 && w.etcd.v2_store != V2Store::Off => Way::No(format!(
+            "channel {named}: etcd {minor} does not start on v2 keys: move them to v3, delete them, set enable_v2=false, then try again"
+        )),
         _ => Way::Move(target),
     }
 }
@@ -239,6 +245,21 @@ mod tests {
             };
             assert_eq!(done(next(&w)).to_string(), "active Healthy with 3 known peers");
         }
+    }
+
+    #[test]
+    fn a_version_without_the_old_store_waits_for_its_end() {
+        let mut w = told(0, "3.6/stable", None);
+        w.host.snap = Reading::Known(Some(Installed { revision: "240".into(), version: "3.5.16".into() }));
+        w.options.as_mut().unwrap().enable_v2 = crate::options::EnableV2::On;
+        w.etcd.v2_store = V2Store::Unknown("it was not asked".into());
+        let way = |w: &World| match way(w, w.options.as_ref().unwrap()) {
+            Some(Way::No(why)) => why,
+            _ => String::new(),
+        };
+        assert!(way(&w).starts_with("channel 3.6/stable: etcd 3.6 does not start on v2 keys: "));
+        w.etcd.v2_store = V2Store::Off;
+        assert_eq!(way(&w), "");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod snap;
 pub mod snap_file;
 mod systemd;
 pub mod trust_store;
+mod v2_keys;
 pub mod volume;
 
 pub use files::Written;
@@ -17,6 +18,7 @@ pub use refresh_timer::RefreshTimer;
 pub use releases::{Release, Releases};
 pub use snap::{Installed, Offer, Snap};
 pub use systemd::{Active, Load, Service};
+pub use v2_keys::v2_keys;
 
 /// What every login shell reads, so that etcdctl works in a root shell; nobody's own files are touched.
 pub const SHELL_PROFILE: &str = "/etc/profile.d/etcd.sh";

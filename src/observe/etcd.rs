@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus};
-use crate::world::{Data, Door, Etcd, Health, Host, Roster, Service};
+use crate::world::{Data, Door, Etcd, Health, Host, Roster, Service, V2Store};
 
 /// A healthy server answers in milliseconds, also on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -46,6 +46,7 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
             roster: Roster::NobodyToAsk,
             health: BTreeMap::new(),
             alarms: Vec::new(),
+            v2_store: not_asked(),
         };
     };
     let (door, own) = knock(host, doors, &credentials).await;
@@ -56,7 +57,12 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
         Roster::NobodyToAsk => &[],
     };
     let (health, alarms) = tokio::join!(health(members, &door, &credentials), alarms(asked));
-    Etcd { door, health, alarms, roster }
+    Etcd { door, health, alarms, roster, v2_store: not_asked() }
+}
+
+/// Only a hook has options that make the answer matter.
+fn not_asked() -> V2Store {
+    V2Store::Unknown("it was not asked".to_owned())
 }
 
 /// Ask this unit's own server how it is.

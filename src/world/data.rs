@@ -13,6 +13,19 @@ pub enum Data {
     Partial(&'static str),
 }
 
+/// etcd's old store beside the present one, up to etcd 3.5.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum V2Store {
+    /// It is not served.
+    Off,
+    /// It is served and holds no key.
+    Empty,
+    /// It is served and holds keys.
+    Used,
+    /// It is served; whether it holds keys was not asked, or could not be told: why.
+    Unknown(String),
+}
+
 /// Why data is moved aside; never deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moved {

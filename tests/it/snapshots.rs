@@ -112,5 +112,27 @@ fn the_old_store_is_saved_where_there_is_one(kind: Kind) {
          ETCDCTL_API=3 /snap/bin/etcd.etcdctl --endpoints {url} get new; kill $(cat pid)"
     );
     assert_eq!(model.shell("etcd/0", &serve), "/old/key1\n/old/key2\n/old/key3\nvalue2\n");
+    left_to_the_charm_it_stays_while_it_holds_keys(&model, etcdctl);
     model.assert_no_hook_failed();
+}
+
+/// On this unit without a restart, and on one that joins; off once the keys are gone.
+fn left_to_the_charm_it_stays_while_it_holds_keys(model: &Model, etcdctl: &str) {
+    let pid = || model.shell("etcd/0", "systemctl show -p MainPID --value snap.etcd.etcd");
+    let before = pid();
+    model.run(&["config", "etcd", "--reset", "enable_v2"]);
+    model.settle(1);
+    assert_eq!(pid(), before, "nothing has changed for it");
+    model.run(&["add-unit", "etcd"]);
+    model.settle(2);
+    assert_eq!(model.shell("etcd/1", &format!("{etcdctl} get /old/key2")), "value2\n");
+    model.shell("etcd/1", &format!("{etcdctl} rm -r /old"));
+    // Any look will do.
+    model.run(&["config", "etcd", "nagios_context=lab"]);
+    model.settle(2);
+    for unit in ["etcd/0", "etcd/1"] {
+        let file = model.shell(unit, "grep enable-v2 /var/snap/etcd/common/etcd.conf.yml");
+        assert_eq!(file, "enable-v2: false\n", "{unit}");
+    }
+    assert_ne!(pid(), before);
 }

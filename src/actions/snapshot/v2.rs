@@ -11,10 +11,9 @@ use crate::backup::{self, V2Source};
 use crate::clock;
 use crate::decide::{COMMON, DATA};
 use crate::etcd::{self, Credentials, Minor, OnDisk, read_config};
-use crate::host::Releases;
+use crate::host::{self, Releases};
 use crate::juju::{Tools, UnitName};
 use crate::observe::{self, Local};
-use crate::process::Run;
 use crate::world::Door;
 
 /// The last minor with a v2 store.
@@ -33,7 +32,9 @@ pub(super) async fn run(unit: &UnitName, look: &Local, target: &str, tools: &Too
         None => PathBuf::from("/snap/bin/etcd.etcdctl"),
     };
     let warning = unconfirmed(look).await;
-    let keys = count(&etcdctl, look)
+    let endpoint = observe::own_endpoints(&look.host).into_iter().next();
+    let endpoint = endpoint.context("cannot tell where etcd listens on this unit")?;
+    let keys = host::v2_keys(&endpoint, COMMON)
         .await
         .context("keys-version: v2 cannot be saved: the v2 store does not answer")?;
     if keys == 0 {
@@ -83,20 +84,4 @@ async fn unconfirmed(look: &Local) -> Option<String> {
     Some(format!(
         "the cluster has no quorum ({error}): this is what this unit's member knew, others may know more"
     ))
-}
-
-/// How many keys the v2 store shows.
-async fn count(etcdctl: &Path, look: &Local) -> Result<usize> {
-    let endpoint = observe::own_endpoints(&look.host).into_iter().next();
-    let endpoint = endpoint.context("cannot tell where etcd listens on this unit")?;
-    let listed = Run::new(etcdctl)
-        .env("ETCDCTL_API", "2")
-        .args(["--no-sync", "--endpoints", &endpoint])
-        .args(["--ca-file", &format!("{COMMON}/ca.crt")])
-        .args(["--cert-file", &format!("{COMMON}/client.crt")])
-        .args(["--key-file", &format!("{COMMON}/client.key")])
-        .args(["ls", "--recursive", "-p", "/"])
-        .output()
-        .await?;
-    Ok(listed.text().lines().filter(|line| !line.is_empty() && !line.ends_with('/')).count())
 }
