@@ -80,12 +80,13 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::WriteConfig { settings, version, restart } => {
             Ok(files::write_config(settings, version, *restart, world)?)
         }
-        Step::StartService => Ok(snap::start_service().await?),
+        Step::StartService => snap::start_service(world).await,
         Step::RestartService => membership::rolling_restart(world).await,
         Step::SwitchChannel(channel) => Ok(upgrade::switch(channel).await?),
         Step::UpgradeSnap { channel, minor, save_first } => {
             upgrade::to_channel((channel, *minor), *save_first, world, tools).await
         }
+        Step::FinishMove(moving) => upgrade::finish(moving, world).await,
         Step::ForgetRefusedUpgrade => Ok(upgrade::forget_refusal()?),
         Step::StopService => Ok(snap::stop_service().await?),
         Step::AddLearner { peer_url } => membership::add_learner(world, peer_url).await,

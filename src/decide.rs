@@ -118,7 +118,8 @@ pub fn next(world: &World) -> Next {
     if world.event.is_leaving() {
         return leaving::next(world);
     }
-    snapd::next(world)
+    upgrade::unfinished(world)
+        .or_else(|| snapd::next(world))
         .or_else(|| install::next(world))
         .or_else(|| storage::next(world))
         .or_else(|| restoring::next(world))

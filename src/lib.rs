@@ -13,6 +13,7 @@ pub mod event;
 pub mod host;
 mod issuing;
 pub mod juju;
+pub mod moving;
 pub mod observe;
 pub mod options;
 pub mod process;

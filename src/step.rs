@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::etcd::{Channel, MemberId, Minor, Settings, Version};
 use crate::host::Release;
 use crate::juju::Proxies;
+use crate::moving::Moving;
 use crate::options::WantedRelease;
 use crate::restoring::Journal;
 use crate::storage::Owner;
@@ -168,6 +169,8 @@ pub enum Step {
         /// This is the first unit that moves: a snapshot is saved before.
         save_first: bool,
     },
+    /// Bring a move of the snap to its end that was broken off.
+    FinishMove(Moving),
     /// Forget that a channel was tried in vain: it is no longer wanted.
     ForgetRefusedUpgrade,
     /// Stop etcd's service, also at the next boot.
@@ -227,6 +230,7 @@ impl Step {
             Step::RemoveMember { .. } => "remove-member",
             Step::SwitchChannel(_) => "switch-channel",
             Step::UpgradeSnap { .. } => "upgrade-snap",
+            Step::FinishMove(_) => "finish-move",
             Step::ForgetRefusedUpgrade => "forget-refused-upgrade",
             Step::StopService => "stop-service",
             Step::UndoRestore(_) => "undo-restore",
@@ -302,6 +306,9 @@ impl fmt::Display for Step {
             }
             Step::SwitchChannel(channel) => write!(f, "Following the channel {channel}"),
             Step::UpgradeSnap { channel, .. } => write!(f, "Moving etcd to {channel}"),
+            Step::FinishMove(moving) => {
+                write!(f, "Finishing the move to {}, which was broken off", moving.channel)
+            }
             Step::ForgetRefusedUpgrade => f.write_str("Forgetting the upgrade that was tried in vain"),
             Step::StopService => f.write_str("Stopping etcd"),
             Step::UndoRestore(_) => f.write_str("Putting the data of before the unfinished restore back"),

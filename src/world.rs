@@ -18,6 +18,7 @@ use crate::etcd::{Alarm, Member, MemberId, MemberStatus, Version};
 use crate::event::Event;
 use crate::host::{Installed, Release};
 use crate::juju::{Databag, JujuVersion, Proxies, RelationId, UnitName};
+use crate::moving::Moving;
 use crate::options::{CertificateAuthority, OptionError, Options};
 use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
@@ -282,6 +283,8 @@ pub struct Host {
     pub snapd: BTreeMap<String, String>,
     /// The channel that the snap follows.
     pub following: Following,
+    /// A move of the snap that has not come to its end.
+    pub moving: Option<Moving>,
     /// A channel that was tried and left again: its name on the first line, then why.
     pub upgrade_refused: Option<String>,
 }

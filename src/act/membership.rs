@@ -134,6 +134,18 @@ pub(super) async fn rolling(
     outcome
 }
 
+/// A run of this unit that was killed has left its lock: nobody else should have to wait for the end of the lease.
+pub(super) async fn give_back_left_lock(world: &World) -> Result<(), Trouble> {
+    if others(world).next().is_none() {
+        return Ok(());
+    }
+    let client = first_of(others(world), world).await?;
+    if let Some(lock) = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await? {
+        lock.unlock().await?;
+    }
+    Ok(())
+}
+
 fn why_not_restart(world: &World) -> Option<String> {
     let own = world.own_status()?.member;
     let sick = world

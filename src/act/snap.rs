@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::Trouble;
 use crate::decide::{COMMON, STORE_PROXY};
 use crate::host::{self, Snap, Written, files};
 use crate::juju::{Status, Tools};
 use crate::release;
 use crate::step::Source;
-use crate::world::World;
+use crate::world::{Reading, World};
 
 /// The snap starts its service at once, without a configuration: it is stopped until it has one.
 pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
@@ -93,7 +94,25 @@ pub(super) async fn write_drop_in(text: &str) -> Result<()> {
 
 /// systemd is not waited for: a member without quorum may not be ready for a long time, and its own answers say
 /// more than the service's state.
-pub(super) async fn start_service() -> Result<()> {
+///
+/// snapd stops the service, copies its data and starts it on the copy: one that is started in between writes what the copy
+/// does not have, and its member forgets what it has promised.
+pub(super) async fn start_service(world: &World) -> Result<(), Trouble> {
+    if matches!(world.host.snap, Reading::Known(Some(_))) && is_changing().await {
+        return Err(Trouble::NotYet("snapd is at work on the etcd snap".to_owned()));
+    }
+    Ok(start().await?)
+}
+
+/// A snapd that does not answer copies nothing.
+async fn is_changing() -> bool {
+    Snap::new("etcd").is_changing().await.unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "snapd does not tell whether it is at work on etcd");
+        false
+    })
+}
+
+async fn start() -> Result<()> {
     let service = host::etcd_service();
     service.reset_failed().await.context("cannot reset the service's failures")?;
     service.enable().await.context("cannot enable etcd's service")?;

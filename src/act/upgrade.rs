@@ -1,5 +1,6 @@
 //! The snap moved to what another channel has, under a running cluster. Invariant: a server that does not come up on it is
-//! put back wherever its data allows it, and the channel is not tried again by itself.
+//! put back wherever its data allows it, and the channel is not tried again by itself; a move that is killed is brought to its
+//! end by the next run.
 
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use crate::decide::COMMON;
 use crate::etcd::{Channel, Minor, Version};
 use crate::host::{self, Installed, Snap, files};
 use crate::juju::{Status, Tools};
+use crate::moving::Moving;
 use crate::world::World;
 
 /// Below [`COMMON`]: the snapshots that were taken before upgrades.
@@ -59,41 +61,74 @@ async fn save_snapshot(world: &World) -> Result<(), Trouble> {
 }
 
 async fn refresh(channel: &Channel, minor: Minor, world: &World) -> Result<(), Trouble> {
-    let old = reinstall::installed()?;
     let snap = Snap::new("etcd");
     let followed = snap.tracking().await.context("cannot tell which channel the snap follows")?;
-    let refreshed = snap.refresh(&channel.to_string()).await;
+    let moving = Moving { channel: channel.to_string(), old: reinstall::installed()?, followed };
+    moving.write()?;
+    if let Err(error) = snap.refresh(&moving.channel).await {
+        let serves = start(world).await;
+        Moving::remove()?;
+        let stays = serves.map(|()| format!("{error}; etcd {} runs on", moving.old.version));
+        return Err(Trouble::Failed(stays.unwrap_or_else(|_| error.to_string())));
+    }
+    serve_or_go_back(&moving, world).await?;
+    let new = reinstall::installed()?;
+    if !holds(minor, &new) {
+        let old = moving.old.version;
+        let why = format!("the store has etcd {} there; etcd {old} was installed", new.version);
+        return Err(Trouble::Failed(why));
+    }
+    Ok(())
+}
+
+/// What a run that was killed has left: snapd goes on without it.
+pub(super) async fn finish(moving: &Moving, world: &World) -> Result<(), Trouble> {
+    if Snap::new("etcd").is_changing().await.context("cannot tell whether snapd is at work on etcd")? {
+        return Err(Trouble::NotYet("snapd is still at work on the etcd snap".to_owned()));
+    }
+    let ended = if reinstall::installed()?.revision == moving.old.revision {
+        let serves = start(world).await;
+        Moving::remove()?;
+        serves
+    } else {
+        serve_or_go_back(moving, world).await
+    };
+    if let Err(Trouble::NotYet(why) | Trouble::Failed(why)) = membership::give_back_left_lock(world).await {
+        tracing::warn!(error = %why, "the restart lock was not given back and ends with its lease");
+    }
+    ended
+}
+
+async fn start(world: &World) -> Result<(), Trouble> {
     let service = host::etcd_service();
     service.reset_failed().await.context("cannot reset the service's failures")?;
     service.enable().await.context("cannot enable etcd's service")?;
     // Where nothing was stopped, or snapd has started it again, this does nothing.
     service.start_no_block().await.context("cannot start etcd's service")?;
-    let serves = membership::serve_again(world).await;
-    if let Err(error) = refreshed {
-        let stays = serves.map(|()| format!("{error}; etcd {} runs on", old.version));
-        return Err(Trouble::Failed(stays.unwrap_or_else(|_| error.to_string())));
-    }
-    let Err(Trouble::NotYet(why) | Trouble::Failed(why)) = serves else {
-        let new = reinstall::installed()?;
-        if !holds(minor, &new) {
-            let why = format!("the store has etcd {} there; etcd {} was installed", new.version, old.version);
-            return Err(Trouble::Failed(why));
-        }
+    membership::serve_again(world).await
+}
+
+/// The other revision is in place: it serves, or the old one comes back.
+async fn serve_or_go_back(moving: &Moving, world: &World) -> Result<(), Trouble> {
+    let snap = Snap::new("etcd");
+    let Err(Trouble::NotYet(why) | Trouble::Failed(why)) = start(world).await else {
         // snapd would refresh, and so restart, all members in one window.
         if let Err(error) = snap.hold().await {
             tracing::warn!(error = %error, "automatic refreshes of the etcd snap could not be held");
         }
-        return Ok(());
+        return Ok(Moving::remove()?);
     };
     // Before the way back, so that nobody who is killed on it tries the channel for ever.
-    refuse(channel, &why)?;
-    reinstall::go_back(&old, true, world).await.context("cannot go back after a failed upgrade")?;
+    refuse(&moving.channel, &why)?;
+    let back = reinstall::go_back(&moving.old, true, world).await;
     // A revision that was gone back from is no reason to follow its channel: the next who names it means it anew.
-    if let Some(followed) = followed
-        && let Err(error) = snap.switch(&followed).await
+    if let Some(followed) = &moving.followed
+        && let Err(error) = snap.switch(followed).await
     {
         tracing::warn!(error = %error, followed, "the snap does not follow its earlier channel again");
     }
+    Moving::remove()?;
+    back.context("cannot go back after a failed upgrade")?;
     Err(Trouble::Failed(why))
 }
 
@@ -103,7 +138,7 @@ fn holds(minor: Minor, snap: &Installed) -> bool {
 }
 
 /// First line: the channel; then why.
-fn refuse(channel: &Channel, why: &str) -> Result<()> {
+fn refuse(channel: &str, why: &str) -> Result<()> {
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = format!("{channel}\nthe new etcd did not serve and was taken back: {why}\n");
     files::write_atomic(refusal(), text.as_bytes(), 0o600).context("cannot write the mark of the upgrade")?;

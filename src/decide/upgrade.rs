@@ -34,6 +34,16 @@ struct Target<'a> {
     version: Option<Version>,
 }
 
+/// A move that was broken off comes before everything else: while snapd is at work the snap may even seem to be absent, and
+/// its service must not be started over data that is being copied.
+pub(super) fn unfinished(w: &World) -> Option<Next> {
+    let moving = w.host.moving.as_ref()?;
+    Some(match w.tried.in_vain("finish-move") {
+        Some(why) => Next::Done(Status::waiting(format!("Moving etcd to {}: {why}", moving.channel))),
+        None => Next::Do(Step::FinishMove(moving.clone())),
+    })
+}
+
 /// A running voter follows the channel when it is its turn.
 pub(super) fn next(w: &World) -> Option<Next> {
     if w.host.upgrade_refused.is_some() && refusal(w).is_none() {

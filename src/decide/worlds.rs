@@ -74,6 +74,7 @@ pub(super) fn first_hook(number: u32) -> World {
             volume: Volume::default(),
             restart_due: None,
             following: Following::Unasked,
+            moving: None,
             upgrade_refused: None,
             snapd: BTreeMap::new(),
         },

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::files;
@@ -76,7 +76,7 @@ pub enum SnapError {
 }
 
 /// An installed snap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// The store's number, or `x1`, `x2`, … for one installed from a file.
     pub revision: String,
@@ -269,6 +269,18 @@ impl Snap {
         if words.contains("has no") { Ok(None) } else { Err(refusal("system", words)) }
     }
 
+    /// Whether snapd is at work on it right now, asked by whomever; the one who asked may be gone.
+    ///
+    /// # Errors
+    /// [`SnapError`].
+    pub async fn is_changing(&self) -> Result<bool, SnapError> {
+        let output = self.command(["changes", &self.name]).status().await.map_err(SnapError::Process)?;
+        if output.code != Some(0) {
+            return Err(refusal(&self.name, words(&output)));
+        }
+        Ok(is_changing(&output.text()))
+    }
+
     fn command(&self, args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Run {
         Run::new(&self.program).args(args).env("LC_ALL", "C.UTF-8")
     }
@@ -296,6 +308,14 @@ impl Snap {
             pause = (pause * 2).min(Duration::from_secs(10));
         }
     }
+}
+
+/// `snap changes`: a number, then the state of each. "Wait" is for a reboot, and "Hold" was given up.
+fn is_changing(table: &str) -> bool {
+    let at_work = |line: &str| {
+        matches!(line.split_whitespace().nth(1), Some("Do" | "Doing" | "Undo" | "Undoing" | "Abort"))
+    };
+    table.lines().skip(1).any(at_work)
 }
 
 /// What `snap` said, on one line: it wraps its messages to the width of a terminal.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{certificates, storage};
 use crate::decide::{COMMANDS, COMMON, DATA, PLUGINS, SERVICES, is_own_check};
 use crate::host::{self, Active, Installed, Load, files};
+use crate::moving::Moving;
 use crate::restoring::Journal;
 use crate::world::{Checks, Credentials, Data, Following, Host, Reading, Releases, Service};
 
@@ -41,6 +42,7 @@ pub(super) async fn look() -> Result<Host> {
         volume,
         checks: checks()?,
         following: Following::Unasked,
+        moving: Moving::read()?,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
         upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
         snapd: snapd()?,

@@ -1,7 +1,7 @@
 //! Another `channel` for a running cluster.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
@@ -109,4 +109,39 @@ fn follows_within_its_minor(model: &Model) {
         assert_ne!(*now, before, "another build is there");
     }
     assert!(on_all("cat /snap/etcd/current/build").iter().all(|build| build.trim() == "another"));
+}
+
+/// Kills the unit's hook at a moment that is watched for on the unit itself; snapd would go on, and so does its stand-in.
+fn killed_when(model: &Model, unit: &str, moment: &str) -> Child {
+    let watch = format!("timeout 200 sh -c 'until {moment}; do :; done; pkill -9 -x dispatch'");
+    model.start(&["ssh", unit, &watch])
+}
+
+#[test]
+fn a_cluster_moves_up_though_hooks_are_killed_in_the_midst_of_it() {
+    let model = Model::with_quick_retries(OLD);
+    model.make_cluster(3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    let old = model.shell("etcd/0", "readlink /snap/etcd/current").trim().to_owned();
+    // Data is being copied while nothing runs; the new revision is in place and may or may not run.
+    let copying = format!("ls -d /var/snap/etcd/[0-9]* | grep -qv /{old}$");
+    let placed = format!("test $(readlink /snap/etcd/current) != {old}");
+    let killed = [killed_when(&model, "etcd/0", &copying), killed_when(&model, "etcd/1", &placed)];
+    model.run(&["config", "etcd", "channel=3.5/stable"]);
+    for mut killed in killed {
+        assert!(killed.wait().unwrap().success(), "this moment never came");
+    }
+    model.settle(3);
+    for unit in model.units("etcd") {
+        assert!(version(&model, &unit).starts_with("3.5."), "{unit}");
+        let left = model.shell(&unit, "cd /var/snap/etcd/common; ls upgrade* 2>/dev/null || true");
+        assert_eq!(left, "", "{unit}");
+    }
+    let log = model.run(&["debug-log", "--replay"]);
+    let broken_off = "Finishing the move to 3.5/stable, which was broken off";
+    let finished = log.lines().filter(|line| line.ends_with(broken_off)).count();
+    assert_eq!(finished, 2);
+    writer.stop(GAP_MS);
 }

@@ -84,7 +84,7 @@ fn dispatch(arguments: &Arguments) -> Done {
             Ok(())
         }
         "changes" => {
-            query::changes(&store);
+            query::changes(&store, arguments);
             Ok(())
         }
         "services" => services::list(&store, arguments),

@@ -64,6 +64,22 @@ fn an_unmounted_or_broken_snap_is_not_an_absent_one() {
 }
 
 #[test]
+fn a_change_is_under_way_until_its_state_says_otherwise() {
+    let table = |state: &str| {
+        format!(
+            "ID   Status  Spawn               Ready               Summary\n12   Done    today at 10:01 UTC  today at 10:02 UTC  Install \"etcd\" snap\n13   {state}   today at 11:01 UTC  -                   Refresh \"etcd\" snap from \"3.5/stable\" channel\n"
+        )
+    };
+    for state in ["Do", "Doing", "Undo", "Undoing", "Abort"] {
+        assert!(is_changing(&table(state)), "{state}");
+    }
+    for state in ["Done", "Undone", "Error", "Hold", "Wait"] {
+        assert!(!is_changing(&table(state)), "{state}");
+    }
+    assert!(!is_changing(""));
+}
+
+#[test]
 fn refusals_are_told_apart_by_their_words() {
     let kind = |text: &str| match refusal("etcd", text.to_owned()) {
         SnapError::StoreUnreachable { .. } => "store",

@@ -131,10 +131,12 @@ pub fn version() {
     ));
 }
 
-/// `snap changes`.
-pub fn changes(store: &Store) {
+/// `snap changes`, of one snap if it is named.
+pub fn changes(store: &Store, arguments: &Arguments) {
     let mut rows = vec![["ID", "Status", "Spawn", "Ready", "Summary"].map(str::to_owned)];
-    for change in store.read().changes {
+    let named =
+        |summary: &str| arguments.words.first().is_none_or(|name| summary.contains(&format!("\"{name}\"")));
+    for change in store.changes().into_iter().filter(|change| named(&change.summary)) {
         let time = timestamp(change.time_us);
         rows.push([change.id.to_string(), change.status, time.clone(), time, change.summary]);
     }

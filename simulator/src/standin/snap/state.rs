@@ -10,6 +10,10 @@ use super::meta::Meta;
 use super::{Done, error};
 
 const DIRECTORY: &str = "/var/lib/snapd";
+/// Held while a change is made.
+const LOCK: &str = "state.lock";
+/// The status of a change that is being made.
+const DOING: &str = "Doing";
 
 /// One unpacked revision.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -73,7 +77,7 @@ pub struct State {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Change {
     pub id: u32,
-    /// `Done` or `Error`.
+    /// `Doing`, `Done` or `Error`.
     pub status: String,
     /// Wall clock in µs since the epoch.
     pub time_us: u64,
@@ -102,27 +106,39 @@ impl Store {
 
     /// Change the state while no other command does; what `change` fails with is noted too.
     pub fn change<T>(&self, summary: &str, change: impl FnOnce(&mut State) -> Done<T>) -> Done<T> {
-        let lock =
-            File::create(self.directory.join("state.lock")).and_then(|file| file.lock().map(|()| file));
+        let lock = File::create(self.directory.join(LOCK)).and_then(|file| file.lock().map(|()| file));
         let lock = lock.map_err(|reason| error(format!("cannot lock the state: {reason}")))?;
         let mut state = self.read();
+        for left in state.changes.iter_mut().filter(|left| left.status == DOING) {
+            "Error".clone_into(&mut left.status);
+        }
+        let id = state.changes.last().map_or(1, |last| last.id + 1);
+        let time_us = crate::standin::service::state::wall_clock_us();
+        state.changes.push(Change { id, status: DOING.to_owned(), time_us, summary: summary.to_owned() });
+        self.write(&state)?;
         let result = change(&mut state);
         let status = if result.is_ok() { "Done" } else { "Error" };
-        if !matches!(result, Err(super::Failure::Nothing(_))) {
-            let id = state.changes.last().map_or(1, |last| last.id + 1);
-            let time_us = crate::standin::service::state::wall_clock_us();
-            state.changes.push(Change {
-                id,
-                status: status.to_owned(),
-                time_us,
-                summary: summary.to_owned(),
-            });
-            let surplus = state.changes.len().saturating_sub(50);
-            state.changes.drain(..surplus);
+        if matches!(result, Err(super::Failure::Nothing(_))) {
+            state.changes.retain(|change| change.id != id);
         }
+        for own in state.changes.iter_mut().filter(|change| change.id == id) {
+            status.clone_into(&mut own.status);
+        }
+        let surplus = state.changes.len().saturating_sub(50);
+        state.changes.drain(..surplus);
         self.write(&state)?;
         drop(lock);
         result
+    }
+
+    /// What was done, and what is being done now, the oldest first. A change whose command has died has failed.
+    pub fn changes(&self) -> Vec<Change> {
+        let nobody_works = File::create(self.directory.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
+        let mut changes = self.read().changes;
+        for left in changes.iter_mut().filter(|change| nobody_works && change.status == DOING) {
+            "Error".clone_into(&mut left.status);
+        }
+        changes
     }
 
     fn write(&self, state: &State) -> Done {
@@ -188,6 +204,14 @@ mod tests {
         let state = store.read();
         let noted: Vec<_> = state.changes.iter().map(|change| (change.id, change.status.as_str())).collect();
         assert_eq!(noted, vec![(1, "Error"), (2, "Done")]);
+        let seen = store.change("d", |_| Ok(store.changes().pop().map(|change| change.status))).unwrap();
+        assert_eq!(seen.as_deref(), Some("Doing"));
+        let mut killed = store.read();
+        if let Some(change) = killed.changes.last_mut() {
+            DOING.clone_into(&mut change.status);
+        }
+        store.write(&killed).unwrap();
+        assert_eq!(store.changes().pop().map(|change| change.status).as_deref(), Some("Error"));
         assert_eq!(state.system["k"], "v");
     }
 }
