@@ -145,13 +145,15 @@ fn ending(host: &Host, now_s: u64) -> Option<String> {
 /// asks for them itself.
 pub fn certificates_need_a_look(host: &Host, now_s: u64) -> bool {
     let is_due = host.standing.as_ref().is_some_and(|standing| standing.due_s <= now_s);
-    ending(host, now_s).is_some() || (is_due && signed_own_request(host))
+    ending(host, now_s).is_some() || (is_due && asks_itself(host))
 }
 
-/// The server's key was made here: its certificate answers a request of this unit.
-fn signed_own_request(host: &Host) -> bool {
-    let own = host.request.as_ref().zip(host.credentials.as_ref());
-    own.is_some_and(|(own, credentials)| own.key.trim() == credentials.server_key.trim())
+/// The server's certificate answers a request of this unit, or a renewal is under way: a run that was killed may have made
+/// the request and shown it to nobody.
+fn asks_itself(host: &Host) -> bool {
+    let (Some(own), Some(credentials)) = (&host.request, &host.credentials) else { return false };
+    let is_under_way = host.standing.as_ref().is_some_and(|standing| own.made_s >= standing.due_s);
+    own.key.trim() == credentials.server_key.trim() || is_under_way
 }
 
 /// What operators and scripts look for.

@@ -353,6 +353,11 @@ fn certificates_that_end_soon_are_told_of_in_time() {
     };
     w.host.request = Some(own);
     assert!(certificates_need_a_look(&w.host, w.now_s), "this unit has to ask");
+    let own = w.host.request.as_mut().unwrap();
+    (own.key, own.made_s) = ("OTHER".to_owned(), w.now_s - 1);
+    assert!(!certificates_need_a_look(&w.host, w.now_s), "made for an authority that makes keys itself");
+    w.host.request.as_mut().unwrap().made_s = w.now_s;
+    assert!(certificates_need_a_look(&w.host, w.now_s), "a killed run may not have shown it");
     let standing = w.host.standing.as_mut().unwrap();
     (standing.due_s, standing.not_after_s) = (w.now_s + 80, w.now_s + 120);
     assert_eq!(done(next(&w)).to_string(), "active Healthy with 3 known peers", "they are renewed by then");

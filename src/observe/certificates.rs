@@ -3,7 +3,7 @@
 
 use super::juju::Facts;
 use crate::options::CertificateAuthority;
-use crate::relations::authority::Draft;
+use crate::relations::authority::{AuthorityRecord, Draft};
 use crate::relations::certificates::{Answer, Pair, Request};
 use crate::relations::csr::Answers;
 use crate::relations::shared_client::SharedClient;
@@ -14,9 +14,7 @@ use crate::world::{Answered, Authority, Credentials, Host, Leadership, Standing}
 pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
     let kind = match &facts.options {
         Ok(options) => options.certificate_authority,
-        // Wrong options change nothing: the one that has signed goes on.
-        Err(_) if facts.peers.authority.certificate.is_some() => CertificateAuthority::Internal,
-        Err(_) => CertificateAuthority::Relation,
+        Err(_) => in_use(&facts.peers.authority, host.credentials.as_ref(), facts.authority.is_some()),
     };
     let answer = match (kind, &facts.signed) {
         (CertificateAuthority::Internal, _) => Ok(internal_answer(facts, host, now_s)),
@@ -34,6 +32,20 @@ pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
         signed: facts.signed.clone(),
         request: facts.request.clone(),
     }
+}
+
+/// Who goes on signing under options that cannot be read: wrong options change nothing. An authority of the application's
+/// own that was left for a related one still stands in its record.
+fn in_use(
+    record: &AuthorityRecord,
+    credentials: Option<&Credentials>,
+    is_related: bool,
+) -> CertificateAuthority {
+    let is_internal = match credentials {
+        Some(credentials) => record.is_issuer_of(&credentials.server_certificate),
+        None => record.certificate.is_some() && !is_related,
+    };
+    if is_internal { CertificateAuthority::Internal } else { CertificateAuthority::Relation }
 }
 
 /// What the related authority has answered, in whichever protocol it answers in full.
@@ -94,5 +106,38 @@ fn answered(answer: Answer, request: Option<&Request>, now_s: u64) -> Answered {
             client_certificate: client.certificate,
             client_key: client.key,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Authority, Request, Validity};
+
+    #[test]
+    fn under_wrong_options_the_authority_in_use_goes_on() {
+        let validity = Validity { not_before_s: 2_000_000_000, not_after_s: 2_000_086_400 };
+        let signed_by = |authority: &Authority| {
+            let asked = Request::new("etcd-0", &[]).unwrap();
+            let pem = authority.sign_member(&asked.csr_pem, "etcd-0", &[], validity).unwrap();
+            Credentials {
+                ca: authority.certificate_pem.clone(),
+                server_certificate: pem.clone(),
+                server_key: asked.key_pem.clone(),
+                client_certificate: pem,
+                client_key: asked.key_pem,
+            }
+        };
+        let own = Authority::create("own", validity).unwrap();
+        let related = Authority::create("related", validity).unwrap();
+        let record =
+            AuthorityRecord { certificate: Some(own.certificate_pem.clone()), ..AuthorityRecord::default() };
+        let kind = |credentials: Option<&Credentials>, is_related| in_use(&record, credentials, is_related);
+        assert_eq!(kind(Some(&signed_by(&own)), true), CertificateAuthority::Internal);
+        assert_eq!(kind(Some(&signed_by(&related)), true), CertificateAuthority::Relation, "it was left");
+        assert_eq!(kind(None, false), CertificateAuthority::Internal);
+        assert_eq!(kind(None, true), CertificateAuthority::Relation);
+        let none = AuthorityRecord::default();
+        assert_eq!(in_use(&none, Some(&signed_by(&own)), false), CertificateAuthority::Relation);
     }
 }
