@@ -10,14 +10,19 @@ use crate::decide;
 use crate::host::files;
 use crate::juju::{Context, Status, Tools};
 use crate::observe;
-use crate::world::{Door, Health, Roster};
+use crate::world::{Door, Health, Roster, World};
 
 /// Lost at every boot, as it should be: the first check after one is a full one.
 const REMEMBERED: &str = "/run/etcd-charm.status";
 
-/// Keeps the status that was last shown. Without it the next check is a full one, nothing worse.
-pub fn remember(status: &Status) {
-    if let Err(error) = files::write_atomic(REMEMBERED, status.to_string().as_bytes(), 0o644) {
+/// Stands behind the status of a unit that spoke for the application: it has something to take back when it leads no more,
+/// and no hook tells it so.
+const SPOKE: &str = "\nspeaks for the application\n";
+
+/// Keeps the status that was last shown for this world. Without it the next check is a full one, nothing worse.
+pub fn remember(world: &World, status: &Status) {
+    let text = format!("{status}{}", if decide::speaks(world) { SPOKE } else { "" });
+    if let Err(error) = files::write_atomic(REMEMBERED, text.as_bytes(), 0o644) {
         tracing::debug!(error = %error, "the status could not be remembered");
     }
 }
@@ -47,6 +52,9 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
     let as_remembered = Status::active(decide::healthy_with(members.len())).to_string();
     let last = String::from_utf8_lossy(&last);
     if !healthy || !last.starts_with(&as_remembered) || last.contains(decide::OF_ITS_QUOTA) {
+        return false;
+    }
+    if last.ends_with(SPOKE) && !matches!(tools.is_leader().await, Ok(true)) {
         return false;
     }
     let Ok(goal) = tools.goal_state().await else { return false };

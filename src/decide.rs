@@ -13,6 +13,7 @@ mod membership;
 mod ports;
 mod quorum;
 mod release;
+mod requests;
 mod restoring;
 mod service;
 pub mod serving;
@@ -33,6 +34,7 @@ mod worlds;
 
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use ports::is_moving;
+pub use requests::speaks;
 pub use service::{COMMON, DATA};
 pub use snapd::STORE as STORE_PROXY;
 pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with};

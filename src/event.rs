@@ -20,19 +20,8 @@ pub enum Event {
     Leaving(String),
     /// An operator's action, by its name.
     Action(String),
-    /// A hook of an endpoint that this revision of the charm declares and does not serve yet.
-    Idle(String),
     /// A hook that has no meaning for this charm.
     Nothing(String),
-}
-
-/// Endpoints that are declared, so that models which use them can be refreshed, and do nothing yet.
-const IDLE_ENDPOINTS: [&str; 2] = ["prometheus", "grafana"];
-
-fn is_of_an_idle_endpoint(hook: &str) -> bool {
-    IDLE_ENDPOINTS
-        .iter()
-        .any(|endpoint| hook.strip_prefix(endpoint).is_some_and(|rest| rest.starts_with("-relation-")))
 }
 
 impl Event {
@@ -61,7 +50,6 @@ impl Event {
             "upgrade-charm" => Event::Upgraded,
             // "remove" follows "stop": everything is said and done by then.
             "remove" | "collect-metrics" | "meter-status-changed" | "" => Event::Nothing(name.to_owned()),
-            _ if is_of_an_idle_endpoint(name) => Event::Idle(name.to_owned()),
             _ => Event::Look(name.to_owned()),
         }
     }
@@ -75,11 +63,9 @@ impl Event {
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Event::Look(name)
-            | Event::Leaving(name)
-            | Event::Detaching(name)
-            | Event::Idle(name)
-            | Event::Nothing(name) => f.write_str(name),
+            Event::Look(name) | Event::Leaving(name) | Event::Detaching(name) | Event::Nothing(name) => {
+                f.write_str(name)
+            }
             Event::Upgraded => f.write_str("upgrade-charm"),
             Event::UpdateStatus => f.write_str("update-status"),
             Event::Action(name) => write!(f, "action {name}"),
@@ -105,7 +91,7 @@ mod tests {
             ("hooks/cluster-relation-departed", false, Event::Look("cluster-relation-departed".into())),
             ("hooks/cluster-relation-departed", true, Event::Leaving("cluster-relation-departed".into())),
             ("hooks/db-relation-departed", true, Event::Leaving("db-relation-departed".into())),
-            ("hooks/prometheus-relation-joined", false, Event::Idle("prometheus-relation-joined".into())),
+            ("hooks/prometheus-relation-joined", false, Event::Look("prometheus-relation-joined".into())),
             ("hooks/db-relation-joined", false, Event::Look("db-relation-joined".into())),
             ("actions/health", false, Event::Action("health".into())),
             ("", false, Event::Nothing("".into())),

@@ -31,10 +31,6 @@ async fn run() -> Result<()> {
     tracing::debug!(version = env!("CARGO_PKG_VERSION"), unit = %context.unit, event = %event, juju = %context.juju, "start");
     let outcome = match event {
         Event::Nothing(_) => Ok(()),
-        Event::Idle(hook) => {
-            tracing::warn!(hook, "this endpoint is not available yet in this revision of the charm");
-            Ok(())
-        }
         Event::Action(name) => actions::run(&name, &context, &tools).await,
         event => reconcile::run(&context, event, &tools).await,
     };

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::authority;
+use super::{authority, requests};
+use crate::relations::Endpoint;
 use crate::relations::certificates::Pair;
 use crate::world::{Consumer, World};
 
@@ -31,12 +32,15 @@ pub(super) fn pair(w: &World, one: &Consumer) -> Option<Pair> {
     let is_in_use = record.is_issuer_of(&shared.client_certificate);
     match record.consumers.get(&one.relation.tag()) {
         Some(own) if is_in_use => Some(own.clone()),
-        _ if authority::is_internal(w) => published(one),
+        _ if authority::is_internal(w) => published(w, one),
         _ => Some(Pair { certificate: shared.client_certificate.clone(), key: shared.client_key.clone() }),
     }
 }
 
-fn published(one: &Consumer) -> Option<Pair> {
+fn published(w: &World, one: &Consumer) -> Option<Pair> {
+    if one.endpoint == Endpoint::Prometheus {
+        return requests::handed(w, one);
+    }
     let (certificate, key) = (one.published.get("client_cert")?, one.published.get("client_key")?);
     Some(Pair { certificate: certificate.clone(), key: key.clone() })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, clients, csr, ports, restoring, service, snapd, trust};
+use super::{authority, clients, csr, ports, requests, restoring, service, snapd, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::{REQUEST, share};
@@ -69,8 +69,8 @@ fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
     Some((relation, changes(&w.authority.published, &wanted)))
 }
 
-/// Every consumer gets the same, but for its own client certificate. While nothing can be said for sure they keep what they have: an older set
-/// beats none.
+/// Every consumer gets the same, but for its own client certificate. While nothing can be said for sure they keep what they
+/// have: an older set beats none.
 fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
     let all = client_data(w);
     let data = |one: &Consumer| {
@@ -81,6 +81,7 @@ fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
         Endpoint::Db => data(one).as_ref().map(db::publish),
         Endpoint::Proxy => data(one).as_ref().map(proxy::publish),
         Endpoint::Nrpe => Some(nrpe::publish(&one.published)),
+        Endpoint::Prometheus | Endpoint::Grafana => requests::wanted(w, one, data(one).as_ref()),
     };
     let told = |one: &Consumer| Some((one.relation.clone(), changes(&one.published, &wanted(one)?)));
     w.consumers.iter().filter_map(told).collect()

@@ -36,10 +36,15 @@ pub fn publish(data: &ClientData) -> Changes {
 
 /// Sorted as text, comma without blanks: consumers compare the string and restart when it differs.
 pub fn connection_string(endpoints: &[String]) -> String {
+    sorted(endpoints).join(",")
+}
+
+/// Each once, whatever the order of the members.
+pub(super) fn sorted(endpoints: &[String]) -> Vec<String> {
     let mut sorted = endpoints.to_vec();
     sorted.sort();
     sorted.dedup();
-    sorted.join(",")
+    sorted
 }
 
 /// Ends with one newline, as consumers that append need it.

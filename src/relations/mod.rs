@@ -5,8 +5,11 @@ pub mod certificates;
 pub mod cluster;
 pub mod csr;
 pub mod db;
+pub mod grafana;
 pub mod nrpe;
+pub mod prometheus;
 pub mod proxy;
+pub mod requests;
 pub mod shared_client;
 pub mod trust;
 
@@ -21,11 +24,16 @@ pub enum Endpoint {
     Proxy,
     /// The monitoring agent on this machine.
     Nrpe,
+    /// Prometheus.
+    Prometheus,
+    /// Grafana.
+    Grafana,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Endpoint; 3] = [Endpoint::Db, Endpoint::Proxy, Endpoint::Nrpe];
+    pub const ALL: [Endpoint; 5] =
+        [Endpoint::Db, Endpoint::Proxy, Endpoint::Nrpe, Endpoint::Prometheus, Endpoint::Grafana];
 
     /// Its name in `metadata.yaml`.
     pub fn name(self) -> &'static str {
@@ -33,14 +41,16 @@ impl Endpoint {
             Endpoint::Db => "db",
             Endpoint::Proxy => "proxy",
             Endpoint::Nrpe => "nrpe-external-master",
+            Endpoint::Prometheus => "prometheus",
+            Endpoint::Grafana => "grafana",
         }
     }
 
     /// Whether the other side connects to etcd, with credentials that it is given.
     pub fn takes_credentials(self) -> bool {
         match self {
-            Endpoint::Db | Endpoint::Proxy => true,
-            Endpoint::Nrpe => false,
+            Endpoint::Db | Endpoint::Proxy | Endpoint::Prometheus => true,
+            Endpoint::Nrpe | Endpoint::Grafana => false,
         }
     }
 
@@ -48,7 +58,7 @@ impl Endpoint {
     pub fn listens(self) -> bool {
         match self {
             Endpoint::Db | Endpoint::Proxy => false,
-            Endpoint::Nrpe => true,
+            Endpoint::Nrpe | Endpoint::Prometheus | Endpoint::Grafana => true,
         }
     }
 }

@@ -18,6 +18,8 @@ const JUJU: &str = "#!/bin/sh
 case \"$1 $2\" in
 'deploy easyrsa') shift 2; set -- deploy \"$TEST_CHARMS/easyrsa.charm\" \"$@\" ;;
 'deploy nrpe') shift 2; set -- deploy \"$TEST_CHARMS/nrpe.charm\" nrpe \"$@\" ;;
+'deploy prometheus') shift 2; set -- deploy \"$TEST_CHARMS/prometheus.charm\" prometheus \"$@\" ;;
+'deploy grafana') shift 2; set -- deploy \"$TEST_CHARMS/grafana.charm\" grafana \"$@\" ;;
 'deploy my-app') shift 2; set -- deploy \"$TEST_CHARMS/consumer.charm\" my-app \"$@\" ;;
 esac
 exec \"$JUJU_SIM\" \"$@\"

@@ -16,6 +16,7 @@ mod bad_inputs;
 mod certificates;
 mod crashes;
 mod csr;
+mod dashboards;
 mod deploying;
 mod documentation;
 mod hostile;
