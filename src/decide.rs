@@ -18,6 +18,7 @@ mod restoring;
 mod service;
 pub mod serving;
 mod snapd;
+mod space;
 mod status;
 mod storage;
 mod tls;
@@ -37,6 +38,7 @@ pub use ports::is_moving;
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
 pub use snapd::STORE as STORE_PROXY;
+pub use space::why_not_without_lock;
 pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with};
 
 use std::fmt;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Trouble, files};
+use crate::decide;
 use crate::etcd::{self, Client, Credentials, MemberId};
 use crate::host;
 use crate::observe;
@@ -112,14 +113,17 @@ pub(super) async fn rolling(
     // Not by this unit's own server, which is about to go away and may come back elsewhere: the lock could not be
     // renewed meanwhile nor given back afterwards, and everybody would wait for the end of its lease.
     let client = first_of(others(world), world).await?;
-    let lock = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await;
-    let lock = lock.map_err(|error| match error {
+    let lock = match client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await {
+        Ok(Some(lock)) => Some(lock),
+        Ok(None) => return Err(Trouble::NotYet("another unit is restarting".to_owned())),
         // It has just answered: a connection that closes under the request is a server that is being restarted.
-        etcd::Error::TlsRefused { .. } => Trouble::NotYet(error.to_string()),
-        error => Trouble::from(error),
-    })?;
-    let Some(lock) = lock else {
-        return Err(Trouble::NotYet("another unit is restarting".to_owned()));
+        Err(error @ etcd::Error::TlsRefused { .. }) => return Err(Trouble::NotYet(error.to_string())),
+        // The others' databags, which tell whose turn it is, are read once a run: their change brings the next one.
+        Err(etcd::Error::NoSpace) => match decide::why_not_without_lock(world) {
+            Some(why) => return Err(Trouble::Failed(why)),
+            None => None,
+        },
+        Err(error) => return Err(error.into()),
     };
     let outcome = match why_not_restart(world) {
         Some(why) => Err(Trouble::NotYet(why)),
@@ -128,7 +132,9 @@ pub(super) async fn rolling(
             Err(trouble) => Err(trouble),
         },
     };
-    if let Err(error) = lock.unlock().await {
+    if let Some(lock) = lock
+        && let Err(error) = lock.unlock().await
+    {
         tracing::warn!(%error, "the restart lock was not given back and ends with its lease");
     }
     outcome

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, clients, csr, ports, requests, restoring, service, snapd, trust};
+use super::{authority, clients, csr, ports, requests, restoring, service, snapd, space, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::{REQUEST, share};
@@ -97,6 +97,7 @@ fn own_record(w: &World) -> UnitRecord {
             member: Some(status.member),
             cluster: Some(status.cluster),
             version: Some(status.version.clone()),
+            quota: space::quota(w),
             serves_v2: w.etcd.v2_store != V2Store::Off,
         },
         _ => w.own_record(),

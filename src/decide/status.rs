@@ -12,7 +12,7 @@ const IF_LOST: &str = "if machines are lost for good, run the action recover-quo
 /// So long before the first certificate ends an operator is told of it.
 const WARNING_DAYS: i64 = 30;
 /// etcd's own quota where none is set, bytes.
-const DEFAULT_QUOTA: u64 = 2 << 30;
+pub(super) const DEFAULT_QUOTA: u64 = 2 << 30;
 /// By this a status of a filling database is known.
 pub const OF_ITS_QUOTA: &str = "% of its quota";
 /// From here on the database is said to be filling, percent.

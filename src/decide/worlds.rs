@@ -189,6 +189,7 @@ pub(super) fn peer_of(unit: &crate::juju::UnitName) -> Peer {
             member: Some(MemberId(u64::from(unit.number()) + 100)),
             cluster: Some(CLUSTER),
             version: "3.4.23".parse().ok(),
+            quota: Some(0),
             address: Some(address.clone()),
             serves_v2: false,
         },

@@ -25,6 +25,8 @@ pub struct UnitRecord {
     pub cluster: Option<ClusterId>,
     /// `etcd-version` of the running server.
     pub version: Option<Version>,
+    /// `quota-backend-bytes` of the running server; 0: etcd's default.
+    pub quota: Option<i64>,
     /// `v2-store`: whether it serves the old store.
     pub serves_v2: bool,
 }
@@ -41,6 +43,7 @@ impl UnitRecord {
             member: text("member-id").and_then(|id| id.parse().ok()),
             cluster: text("cluster-id").and_then(|id| id.parse().ok()),
             version: text("etcd-version").and_then(|version| version.parse().ok()),
+            quota: text("quota-backend-bytes").and_then(|quota| quota.parse().ok()),
             serves_v2: text("v2-store").is_some(),
         }
     }
@@ -55,6 +58,7 @@ impl UnitRecord {
             ("member-id".to_owned(), self.member.map(|id| id.to_string())),
             ("cluster-id".to_owned(), self.cluster.map(|id| id.to_string())),
             ("etcd-version".to_owned(), self.version.as_ref().map(ToString::to_string)),
+            ("quota-backend-bytes".to_owned(), self.quota.map(|quota| quota.to_string())),
             ("v2-store".to_owned(), self.serves_v2.then(|| "served".to_owned())),
         ])
     }
@@ -134,10 +138,11 @@ mod tests {
             member: "8e9e05c52164694d".parse().ok(),
             cluster: "cdf818194e3a8c32".parse().ok(),
             version: "3.5.16".parse().ok(),
+            quota: Some(8 << 30),
             serves_v2: true,
         };
         let written: Databag = record.write().into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
-        assert_eq!(written.len(), 7);
+        assert_eq!(written.len(), 8);
         assert_eq!(UnitRecord::read(&written), record);
     }
 

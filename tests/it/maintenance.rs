@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::on_every_kind;
 use crate::sim::{Kind, Model, Writer};
+use crate::{on_both_etcds, on_every_kind};
 
 on_every_kind!(
     a_snapshot_holds_the_data_and_is_private,
@@ -12,6 +12,8 @@ on_every_kind!(
     what_cannot_be_done_is_told,
     a_support_bundle_has_no_secrets,
 );
+
+on_both_etcds!(a_full_database_takes_a_larger_quota);
 
 /// What a client may notice of a member that is busy.
 const GAP_MS: u64 = 2000;
@@ -96,6 +98,40 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
     assert_eq!(succeeded(&model, "etcd/0", &["maintain"])["disarmed"], "none");
     model.run(&["lab", "update-status", "etcd"]);
     model.settle(3);
+    model.assert_no_hook_failed();
+}
+
+/// Keys that nobody wants to lose fill it, so that compacting is no cure; and a full database grants no lock to restart
+/// under.
+fn a_full_database_takes_a_larger_quota(kind: Kind) {
+    let model = Model::with_cluster(kind, 2);
+    model.run(&["config", "etcd", "quota_backend_bytes=16777216"]);
+    model.settle(2);
+    let fill = "head -c 900000 /dev/zero | tr '\\0' x > /tmp/value; . /etc/profile.d/etcd.sh; n=0; \
+                while [ $n -lt 40 ] && etcdctl put key$n < /tmp/value >/dev/null 2>&1; do n=$((n+1)); done; echo $n";
+    let count = model.shell("etcd/0", fill).trim().to_owned();
+    assert!(count.parse::<u32>().unwrap() < 40, "it took {count} of them");
+    let alarms = || succeeded(&model, "etcd/1", &["alarm-list"])["alarms"].to_string();
+    assert!(alarms().contains("NOSPACE"));
+
+    model.run(&["config", "etcd", "quota_backend_bytes=67108864"]);
+    model.wait(&["etcd", "--status", "blocked", "--message", "NOSPACE alarm: ", "--idle"]);
+    for unit in ["etcd/0", "etcd/1"] {
+        let left = model.shell(
+            unit,
+            "cd /var/snap/etcd/common; grep quota etcd.conf.yml; ls restart-due 2>/dev/null || true",
+        );
+        assert_eq!(left.trim(), "quota-backend-bytes: 67108864", "{unit}");
+    }
+    succeeded(&model, "etcd/1", &["alarm-disarm"]);
+    assert_eq!(alarms(), "\"none\"");
+    model.etcdctl("etcd/1", "put more yes");
+    let held = model.etcdctl("etcd/0", "get key --prefix --keys-only | grep -c key");
+    assert_eq!(held.trim(), count);
+    let size = model.etcdctl("etcd/1", "get key0 --print-value-only | tr -d '\\n' | wc -c");
+    assert_eq!(size.trim(), "900000");
+    model.run(&["lab", "update-status", "etcd"]);
+    model.settle(2);
     model.assert_no_hook_failed();
 }
 
