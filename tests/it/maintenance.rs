@@ -2,18 +2,17 @@
 
 use serde_json::Value;
 
+use crate::on_both_etcds;
 use crate::sim::{Kind, Model, Writer};
-use crate::{on_both_etcds, on_every_kind};
 
-on_every_kind!(
+on_both_etcds!(
     a_snapshot_holds_the_data_and_is_private,
     a_full_database_is_cured_by_maintain,
     defragmenting_does_not_stop_clients,
     what_cannot_be_done_is_told,
     a_support_bundle_has_no_secrets,
+    a_full_database_takes_a_larger_quota,
 );
-
-on_both_etcds!(a_full_database_takes_a_larger_quota);
 
 /// What a client may notice of a member that is busy.
 const GAP_MS: u64 = 2000;
