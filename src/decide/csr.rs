@@ -7,6 +7,7 @@
 use super::{Next, authority};
 use crate::relations::authority::OwnRequest;
 use crate::relations::certificates::Pair;
+use crate::relations::csr::{Answers, write};
 use crate::relations::shared_client::SharedClient;
 use crate::step::Step;
 use crate::world::{Leadership, World};
@@ -19,6 +20,10 @@ pub(super) fn next(w: &World) -> Option<Next> {
 fn step(w: &World) -> Option<Step> {
     // Without the peer relation nobody can know whether there is a client pair already.
     if authority::is_internal(w) || w.authority.relation.is_none() || w.peers.relation.is_none() {
+        return None;
+    }
+    // Nor what the authority has signed already.
+    if matches!(w.authority.signed, Answers::Unreadable(_)) {
         return None;
     }
     let signed =
@@ -36,8 +41,13 @@ fn client(w: &World) -> SharedClient<'_> {
     SharedClient::new(shared, w.host.request.as_ref(), &w.authority.signed, leads, w.now_s)
 }
 
-/// The requests (PEM) that this unit shows to the related authority.
-pub(super) fn requests(w: &World) -> Vec<&str> {
+/// What this unit's databag is to hold for the related authority, as key and value.
+pub(super) fn shown(w: &World) -> (String, Option<String>) {
+    write(requests(w))
+}
+
+/// PEM.
+fn requests(w: &World) -> Vec<&str> {
     let own = w.host.request.as_ref().map(|own| own.request.as_str());
     own.into_iter().chain(client(w).request()).collect()
 }
@@ -57,7 +67,6 @@ mod tests {
     use super::super::worlds::ready;
     use super::*;
     use crate::juju::Databag;
-    use crate::relations::csr::Answers;
     use crate::tls::{Authority, Request, Validity};
 
     const LIFE_S: i64 = 9000;
@@ -172,6 +181,9 @@ mod tests {
         let mut w = fresh(Leadership::Leader);
         w.peers.relation = None;
         assert_eq!(next(&w), None);
+        let mut w = fresh(Leadership::Leader);
+        w.authority.signed = Answers::Unreadable("nonsense".to_owned());
+        assert_eq!(next(&w), None, "it may have signed already");
         let mut w = fresh(Leadership::Leader);
         w.tried.in_vain.insert("make-request", "cannot make a signing request".to_owned());
         assert_eq!(next(&w), None, "the older protocol may still do");

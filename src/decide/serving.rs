@@ -8,6 +8,7 @@ use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::{REQUEST, share};
 use crate::relations::certificates::Pair;
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
+use crate::relations::csr::Answers;
 use crate::relations::db::{self, ClientData};
 use crate::relations::{Changes, Endpoint, changes, nrpe, proxy};
 use crate::world::{Consumer, Door, Health, Leadership, V2Store, World};
@@ -58,14 +59,14 @@ fn own_request(w: &World) -> (String, Option<String>) {
 fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
     let (relation, _) = w.authority.relation.clone().filter(|_| !authority::is_internal(w))?;
     let request = w.authority.request.as_ref()?;
-    let older = request.write();
-    // An authority that understands requests needs to make no key.
-    let older = if w.authority.signed.are_given() {
-        older.into_keys().map(|key| (key, None)).collect()
-    } else {
-        older
+    let older = match &w.authority.signed {
+        Answers::Silent => request.write(),
+        // An authority that understands requests needs to make no key.
+        Answers::Said(_) => request.write().into_keys().map(|key| (key, None)).collect(),
+        // What it understands cannot be told now: what was asked for stays.
+        Answers::Unreadable(_) => return None,
     };
-    let wanted = older.into_iter().chain([crate::relations::csr::write(csr::requests(w))]).collect();
+    let wanted = older.into_iter().chain([csr::shown(w)]).collect();
     Some((relation, changes(&w.authority.published, &wanted)))
 }
 

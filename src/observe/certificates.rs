@@ -61,7 +61,7 @@ fn related_answer(signed: &Answers, facts: &Facts, host: &Host, now_s: u64) -> A
         client: client.pair(),
     };
     let is_complete = |answer: &Answer| answer.server.is_some() && answer.client.is_some();
-    if is_complete(&newer) || (signed.are_given() && !is_complete(&facts.answer)) {
+    if is_complete(&newer) || (*signed != Answers::Silent && !is_complete(&facts.answer)) {
         return newer;
     }
     facts.answer.clone()

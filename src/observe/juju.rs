@@ -132,7 +132,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         options,
         proxies: context.proxies.clone(),
         answer: Answer::read(unit, &authority.units),
-        signed: Answers::read(&authority.application),
+        signed: authority.signed,
         authority: authority.relation,
         requested: authority.published,
         request,
@@ -283,7 +283,7 @@ struct AuthorityBags {
     relation: Option<(RelationId, String)>,
     published: Databag,
     units: Vec<Databag>,
-    application: Databag,
+    signed: Answers,
 }
 
 async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
@@ -308,7 +308,11 @@ async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
     Ok(AuthorityBags {
         published: published.context("cannot read this unit's certificate request")?,
         units: units.into_values().collect(),
-        application: application.context("cannot read what the certificate authority has signed")?,
+        // Its application may be going; what stands here goes on.
+        signed: application.map_or_else(
+            |error| Answers::Unreadable(format!("its databag cannot be read: {error}")),
+            |bag| Answers::read(&bag),
+        ),
         relation: Some((relation, name.unwrap_or_else(|| "the CA".to_owned()))),
     })
 }

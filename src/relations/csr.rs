@@ -78,11 +78,6 @@ impl Answers {
         }
     }
 
-    /// Whether the authority understands this protocol.
-    pub fn are_given(&self) -> bool {
-        *self != Answers::Silent
-    }
-
     /// The answer to `request` (PEM).
     pub fn to(&self, request: &str) -> Option<&Signed> {
         let wanted = one_form(request);
@@ -165,7 +160,6 @@ mod tests {
     fn nothing_no_answers_and_nonsense_are_told_apart() {
         assert_eq!(Answers::read(&Databag::new()), Answers::Silent);
         assert_eq!(read(&json!([])), Answers::Said(vec![]));
-        assert!(read(&json!([])).are_given() && !Answers::Silent.are_given());
         for wrong in [json!({"ca": "CA"}), json!([{"ca": "CA"}]), json!("text"), json!([1])] {
             let Answers::Unreadable(why) = read(&wrong) else { panic!("{wrong} was read") };
             assert!(why.starts_with("its answer \"certificates\" cannot be understood: "), "{why}");

@@ -2,6 +2,9 @@
 
 use super::publication;
 use crate::decide::worlds::*;
+use crate::relations::authority::OwnRequest;
+use crate::relations::certificates::Request;
+use crate::relations::csr::Answers;
 use crate::world::*;
 
 /// Names and peer URLs, equal from every unit, beside the credentials.
@@ -49,4 +52,31 @@ fn learners_are_not_offered_to_consumers() {
     let all = publication(&w, "t").unit;
     let string = all.iter().find(|(id, _)| id.to_string() == "db:7").unwrap().1["connection_string"].clone();
     assert_eq!(string.as_deref(), Some("https://10.0.0.1:2379,https://10.0.0.2:2379"));
+}
+
+#[test]
+fn the_older_request_is_taken_back_once_the_newer_one_is_understood() {
+    let mut w = ready(0);
+    let addresses = w.addresses.all.clone();
+    w.authority.request = Some(Request::new(&w.unit, &addresses, &[]));
+    w.host.request = Some(OwnRequest {
+        key: "KEY".to_owned(),
+        request: "REQUEST".to_owned(),
+        certificate: None,
+        made_s: w.now_s,
+        client: None,
+    });
+    let asked = |w: &World| {
+        let (relation, _) = w.authority.relation.clone().unwrap();
+        publication(w, "t").unit.into_iter().find(|(id, _)| *id == relation).map(|(_, changes)| changes)
+    };
+    let both = asked(&w).unwrap();
+    assert!(both["common_name"].is_some() && both["certificate_signing_requests"].is_some());
+    w.authority.published = both.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    w.authority.signed = Answers::Unreadable("nonsense".to_owned());
+    assert_eq!(asked(&w), None, "nobody knows what it understands");
+    w.authority.signed = Answers::Said(vec![]);
+    let rest = asked(&w).unwrap();
+    assert!(rest.contains_key("common_name") && rest.values().all(Option::is_none));
+    assert!(!rest.contains_key("certificate_signing_requests"));
 }
