@@ -4,10 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::on_both_etcds;
 use crate::sim::{Kind, Model};
+use crate::{COMING, OLD};
 
-on_both_etcds!(prometheus_and_grafana_follow_the_cluster);
+#[test]
+fn prometheus_and_grafana_follow_etcd_3_4() {
+    prometheus_and_grafana_follow_the_cluster(OLD);
+}
+
+/// On this Juju no hook at all tells a unit that it leads no more.
+#[test]
+fn prometheus_and_grafana_follow_etcd_3_5_on_juju_4_0() {
+    prometheus_and_grafana_follow_the_cluster(COMING);
+}
 
 /// etcd takes these from probes that it looks at every 30 s, so a fresh member has none.
 const ROUND_TRIPS: &str = "etcd_network_peer_round_trip_time_seconds_bucket";
