@@ -20,6 +20,9 @@ pub use nagios::Nagios;
 
 use crate::etcd::{self, Channel};
 
+/// Where plain HTTP is served, on 127.0.0.1.
+pub const INSECURE_PORT: u16 = 4001;
+
 /// All options, checked. Meanings are those of `config.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -136,6 +139,8 @@ impl Reader<'_> {
         if port == management_port {
             self.refuse("management_port", format!("{port} is also the client port; the two must differ"));
         }
+        let bind_with_insecure_http =
+            self.insecure_http(&[("port", port), ("management_port", management_port)]);
         let (heartbeat_interval_ms, election_timeout_ms) = self.timing();
         Options {
             channel: self.channel(),
@@ -146,7 +151,7 @@ impl Reader<'_> {
             election_timeout_ms,
             snapshot_count: self.snapshot_count(),
             bind_to_all_interfaces: self.boolean("bind_to_all_interfaces", true),
-            bind_with_insecure_http: self.boolean("bind_with_insecure_http", false),
+            bind_with_insecure_http,
             tls_cipher_suites: self.cipher_suites(),
             tls_min_version: self.tls_min_version(),
             debug: self.boolean("debug", false),
@@ -216,6 +221,19 @@ impl Reader<'_> {
             self.refuse(option, format!("{value} is not a port; accepted: 1 to 65535"));
             default
         })
+    }
+
+    /// Plain HTTP has a port of its own that no other may be.
+    fn insecure_http(&mut self, ports: &[(&str, u16)]) -> bool {
+        const OPTION: &str = "bind_with_insecure_http";
+        let wanted = self.boolean(OPTION, false);
+        if let Some((other, _)) = ports.iter().find(|(_, port)| wanted && *port == INSECURE_PORT) {
+            self.refuse(
+                OPTION,
+                format!("it takes {INSECURE_PORT}, which is also {other}; set {other} to another one"),
+            );
+        }
+        wanted
     }
 
     /// etcd's own rule: a heartbeat above zero, an election timeout of at least five of them and 50 s at most.

@@ -6,7 +6,7 @@ use super::ports::{self, Ports, peer_url};
 use super::{Next, status};
 use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
-use crate::options::{EnableV2, Options};
+use crate::options::{EnableV2, INSECURE_PORT, Options};
 use crate::step::Step;
 use crate::world::{Door, Service, V2Store, World};
 
@@ -150,8 +150,9 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
     let Ports { client, peer } = ports::ports(w, options)?;
     let mut listen_client_urls: Vec<String> =
         client.iter().flat_map(|port| listen(options, &w.addresses.client_bind, *port)).collect();
-    if options.bind_with_insecure_http {
-        listen_client_urls.push("http://127.0.0.1:4001".to_owned());
+    // A port that is being left is open until everybody has gone.
+    if options.bind_with_insecure_http && !client.iter().chain(&peer).any(|port| *port == INSECURE_PORT) {
+        listen_client_urls.push(format!("http://127.0.0.1:{INSECURE_PORT}"));
     }
     let file = |name: &str| format!("{COMMON}/{name}");
     let tls = ClientTls { certificate: file("server.crt"), key: file("server.key"), ca: file("ca.crt") };
@@ -270,6 +271,22 @@ mod tests {
         assert!(serves(&w));
         w.options.as_mut().unwrap().enable_v2 = EnableV2::Off;
         assert!(!serves(&w));
+    }
+
+    #[test]
+    fn plain_http_waits_until_its_port_has_been_left() {
+        let mut w = crate::decide::worlds::settled(0, &crate::decide::worlds::three());
+        let options = w.options.as_mut().unwrap();
+        (options.port, options.management_port, options.bind_with_insecure_http) = (2379, 2380, true);
+        let listened =
+            |w: &World, options: &Options| settings(w, options, grown_up(w)).unwrap().listen_client_urls;
+        let options = w.options.clone().unwrap();
+        assert_eq!(listened(&w, &options), ["https://0.0.0.0:2379", "http://127.0.0.1:4001"]);
+        // A consumer that nobody has given the new port yet.
+        w.host.config = Some(w.host.config.clone().unwrap().replace(":2379", ":4001"));
+        w.peers.units.values_mut().for_each(|peer| peer.record.client_url = None);
+        w.consumers = vec![crate::decide::worlds::consumer("db:7")];
+        assert_eq!(listened(&w, &options), ["https://0.0.0.0:2379", "https://0.0.0.0:4001"]);
     }
 
     /// A refresh brings the listener to a cluster that runs without one: each member restarts once for it.

@@ -23,6 +23,10 @@ fn every_bad_value_is_named_with_what_is_accepted() {
         (json!({"port": 0}), "port: 0 is not a port; accepted: 1 to 65535"),
         (json!({"port": 70000}), "port: 70000 is not a port; accepted: 1 to 65535"),
         (json!({"port": 2380}), "management_port: 2380 is also the client port; the two must differ"),
+        (
+            json!({"bind_with_insecure_http": true, "port": 4001}),
+            "bind_with_insecure_http: it takes 4001, which is also port; set port to another one",
+        ),
         (json!({"heartbeat_interval": 0}), "heartbeat_interval: 0 ms; accepted: 1 or more"),
         (
             json!({"heartbeat_interval": 300}),

@@ -19,6 +19,10 @@ const OPTIONS: &[Row] = &[
     (&["port=0"], "port: 0 is not a port; accepted: 1 to 65535"),
     (&["port=70000"], "port: 70000 is not a port; accepted: 1 to 65535"),
     (&["port=2380"], "management_port: 2380 is also the client port; the two must differ"),
+    (
+        &["bind_with_insecure_http=true", "management_port=4001"],
+        "bind_with_insecure_http: it takes 4001, which is also management_port; set management_port to another one",
+    ),
     (&["management_port=-1"], "management_port: -1 is not a port; accepted: 1 to 65535"),
     (&["heartbeat_interval=0"], "heartbeat_interval: 0 ms; accepted: 1 or more"),
     (
