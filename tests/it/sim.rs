@@ -128,7 +128,7 @@ impl Model {
     pub fn with_quick_retries(kind: Kind) -> Model {
         let model = Model::new(kind);
         model.run(&["add-model", "default"]);
-        model.run(&["model-config", "hook-retry-initial=200ms"]);
+        model.run(&["model-config", "hook-retry-initial=200ms", "hook-retry-max=1s"]);
         model
     }
 

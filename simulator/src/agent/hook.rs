@@ -206,9 +206,11 @@ impl Agent {
 
     /// Plans the next try of a hook that has failed so many times.
     pub(super) fn plan_retry(&mut self, failures: u32) {
-        let first = self.engine.store.read(|model| model.duration_setting("hook-retry-initial"));
+        let set = |name| self.engine.store.read(|model| model.duration_setting(name));
+        let first = set("hook-retry-initial").unwrap_or(RETRY_FIRST_MS);
+        let longest = set("hook-retry-max").unwrap_or(RETRY_MAX_MS);
         let factor = 2u64.saturating_pow(failures.saturating_sub(1));
-        let pause = first.unwrap_or(RETRY_FIRST_MS).saturating_mul(factor).min(RETRY_MAX_MS);
+        let pause = first.saturating_mul(factor).min(longest);
         self.retry_at = Some(Instant::now() + Duration::from_millis(with_jitter(pause)));
     }
 }

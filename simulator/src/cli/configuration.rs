@@ -93,8 +93,8 @@ fn plain(value: &Value) -> String {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Beside Juju's own options this one exists for tests: hook-retry-initial (how long a failed hook waits
-for its first retry, 5s when not set).
+Beside Juju's own options these exist for tests: hook-retry-initial and hook-retry-max (how long a failed
+hook waits for its first retry, 5s when not set, and how long at most, 5m).
 
 Examples:
   juju-sim model-config
