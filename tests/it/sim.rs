@@ -284,7 +284,8 @@ impl<'a> Writer<'a> {
 
     /// Stops writing and compares every acknowledged write with what etcd holds now.
     ///
-    /// Fails the test when one is missing or when writes paused for longer than `gap_ms`.
+    /// Fails the test when one is missing or when writes paused for longer than `gap_ms` beyond what the machine itself was
+    /// held up: it is shared, and its disk may stand still for seconds.
     pub fn stop(self, gap_ms: u64) {
         self.model.shell(&self.unit, &format!("touch {DATA}/stop"));
         let output = self.child.wait_with_output().unwrap();
@@ -297,7 +298,10 @@ impl<'a> Writer<'a> {
         assert!(summary["acknowledged"].as_u64().unwrap() > 100, "{summary}");
         assert_eq!(verified["acknowledged"], summary["acknowledged"]);
         assert_eq!(verified["missing-count"], 0, "acknowledged writes are missing: {verified}");
-        assert!(summary["worst-gap-ms"].as_u64().unwrap() <= gap_ms, "writes paused too long: {summary}");
+        assert!(
+            summary["unexplained-ms"].as_i64().unwrap() <= gap_ms.cast_signed(),
+            "writes paused too long: {summary}"
+        );
     }
 }
 
