@@ -1,23 +1,16 @@
 //! Growing and shrinking under a client that writes all the time.
 
+use crate::on_every_kind;
 use crate::sim::{Kind, Model, Writer};
-use crate::{COMING, OLD, on_every_kind};
 
 /// What a client may notice of any of this.
 const GAP_MS: u64 = 2000;
 
-on_every_kind!(the_raft_leaders_unit_is_removed, two_units_are_removed_at_once);
-
-#[test]
-fn three_to_five_to_three_to_one_to_three_on_juju_2_9_with_etcd_3_4() {
-    three_to_five_to_three_to_one_to_three(OLD);
-}
-
-/// Its survivors hear of a removal last.
-#[test]
-fn three_to_five_to_three_to_one_to_three_on_juju_4_0_with_etcd_3_5() {
-    three_to_five_to_three_to_one_to_three(COMING);
-}
+on_every_kind!(
+    three_to_five_to_three_to_one_to_three,
+    the_raft_leaders_unit_is_removed,
+    two_units_are_removed_at_once
+);
 
 fn three_to_five_to_three_to_one_to_three(kind: Kind) {
     let model = Model::with_cluster(kind, 3);
