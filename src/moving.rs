@@ -1,10 +1,10 @@
 //! The mark of a snap that is moved to another revision: written before snapd is asked, removed when the move has ended.
 //! Invariant: a run that is killed in between leaves what the next one needs to go on or back.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::host::{Installed, files};
+use crate::host::{Installed, record};
 
 /// Beside etcd's configuration.
 const FILE: &str = "/var/snap/etcd/common/upgrade.json";
@@ -26,9 +26,7 @@ impl Moving {
     /// # Errors
     /// It is there and cannot be read.
     pub fn read() -> Result<Option<Moving>> {
-        let bytes = files::read(FILE).with_context(|| format!("cannot read {FILE}"))?;
-        let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
-        bytes.map(parse).transpose().with_context(|| format!("cannot understand {FILE}"))
+        record::read(FILE)
     }
 
     /// Makes it durable.
@@ -36,9 +34,7 @@ impl Moving {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self) -> Result<()> {
-        let text = serde_json::to_vec(self)?;
-        files::write_atomic(FILE, &text, 0o600).with_context(|| format!("cannot write {FILE}"))?;
-        Ok(())
+        record::write(FILE, self)
     }
 
     /// The move has ended, one way or the other.
@@ -46,6 +42,6 @@ impl Moving {
     /// # Errors
     /// The file cannot be removed.
     pub fn remove() -> Result<()> {
-        files::remove_if_exists(FILE).with_context(|| format!("cannot remove {FILE}"))
+        record::remove(FILE)
     }
 }

@@ -21,11 +21,12 @@ pub async fn publish(world: &World, status: &Status, tools: &Tools) -> Result<()
         tracing::error!(error = %format!("{error:#}"), "no certificates were issued");
         Status::blocked(format!("The application's own authority: {error:#}"))
     });
-    let mut told = world.clone();
-    if let Ok(Some(record)) = &issued {
-        told.peers.authority = record.clone();
-    }
-    let publication = serving::publication(&told, &token);
+    let signed = issued.as_ref().ok().and_then(Option::as_ref).map(|record| {
+        let mut world = world.clone();
+        world.peers.authority = record.clone();
+        world
+    });
+    let publication = serving::publication(signed.as_ref().unwrap_or(world), &token);
     databags(&publication, tools).await?;
     let status = issued.as_ref().err().unwrap_or(status);
     if !publication.settings.is_empty() {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::decide::COMMON;
-use crate::host::{self, files};
+use crate::host::{self, files, record};
 use crate::issuing;
 use crate::juju::Tools;
 use crate::relations::authority::{ClientRequest, OwnRequest};
@@ -50,8 +50,6 @@ pub(super) async fn sign_own(world: &World, tools: &Tools) -> Result<()> {
 
 fn save(name: &str, content: &impl Serialize) -> Result<()> {
     let path = format!("{COMMON}/{name}");
-    let text = serde_json::to_vec(content).with_context(|| format!("cannot put {path} into words"))?;
     files::make_dir(COMMON, 0o755).with_context(|| format!("cannot make {COMMON}"))?;
-    files::write_atomic(&path, &text, 0o600).with_context(|| format!("cannot write {path}"))?;
-    Ok(())
+    record::write(&path, content)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Trouble, files, membership};
+use super::{Trouble, files, membership, snap};
 use crate::etcd::Version;
 use crate::host::{self, Installed, Snap, files as host_files};
 use crate::world::{Door, World};
@@ -74,15 +74,11 @@ async fn put_in_place(
         Snap::new("core").install_file(core).await.context("cannot install the core resource")?;
     }
     Snap::new("etcd").install_file(etcd).await.context("cannot install the etcd resource")?;
-    let service = host::etcd_service();
     if !has_server {
         // It was installed and not yet configured, and stays like that.
-        return Ok(service.disable_now().await.context("cannot stop etcd's service")?);
+        return Ok(snap::stop_service().await?);
     }
-    service.reset_failed().await.context("cannot reset the service's failures")?;
-    service.enable().await.context("cannot enable etcd's service")?;
-    // snapd has started it already, if it was enabled.
-    service.start_no_block().await.context("cannot start etcd's service")?;
+    snap::start().await?;
     membership::serve_again(world).await
 }
 

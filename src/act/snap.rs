@@ -112,7 +112,8 @@ async fn is_changing() -> bool {
     })
 }
 
-async fn start() -> Result<()> {
+/// A server that has given up too. One that runs already, or that snapd has started, is left alone.
+pub(super) async fn start() -> Result<()> {
     let service = host::etcd_service();
     service.reset_failed().await.context("cannot reset the service's failures")?;
     service.enable().await.context("cannot enable etcd's service")?;

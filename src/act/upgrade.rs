@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{Trouble, membership, reinstall};
+use super::{Trouble, membership, reinstall, snap};
 use crate::backup::{self, Progress};
 use crate::clock;
 use crate::decide::COMMON;
@@ -100,11 +100,7 @@ pub(super) async fn finish(moving: &Moving, world: &World) -> Result<(), Trouble
 }
 
 async fn start(world: &World) -> Result<(), Trouble> {
-    let service = host::etcd_service();
-    service.reset_failed().await.context("cannot reset the service's failures")?;
-    service.enable().await.context("cannot enable etcd's service")?;
-    // Where nothing was stopped, or snapd has started it again, this does nothing.
-    service.start_no_block().await.context("cannot start etcd's service")?;
+    snap::start().await?;
     membership::serve_again(world).await
 }
 

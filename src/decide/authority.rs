@@ -94,17 +94,16 @@ pub fn to_issue(w: &World) -> Option<Issue> {
         .filter(|(_, request)| crate::tls::asked(request).is_some())
         .collect();
     record.issued.retain(|tag, _| has_unit(tag));
+    let mut consumers = clients::names(w);
+    // A unit that has not come up yet may not see every relation.
+    if w.own_status().is_some_and(|own| !own.learner) {
+        record.consumers.retain(|tag, _| consumers.contains_key(tag));
+    }
     let is_wanting = |pair: Option<&Pair>| {
         pair.is_none_or(|pair| !record.is_issuer_of(&pair.certificate) || is_due(&pair.certificate, w.now_s))
     };
     let client = is_wanting(record.client.as_ref());
-    let consumers =
-        clients::names(w).into_iter().filter(|(tag, _)| is_wanting(record.consumers.get(tag))).collect();
-    // A unit that has not come up yet may not see every relation.
-    if w.own_status().is_some_and(|own| !own.learner) {
-        let all = clients::names(w);
-        record.consumers.retain(|tag, _| all.contains_key(tag));
-    }
+    consumers.retain(|tag, _| is_wanting(record.consumers.get(tag)));
     let is_kept_in_the_open =
         w.juju.has_secrets() && w.peers.application.contains_key(crate::relations::authority::KEY);
     Some(Issue { units, client, consumers, keep: is_new || is_kept_in_the_open, record })

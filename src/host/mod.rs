@@ -4,6 +4,7 @@
 pub mod directory;
 pub mod files;
 pub mod package;
+pub mod record;
 mod refresh_timer;
 mod releases;
 mod snap;

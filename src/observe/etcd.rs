@@ -46,7 +46,7 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
             roster: Roster::NobodyToAsk,
             health: BTreeMap::new(),
             alarms: Vec::new(),
-            v2_store: not_asked(),
+            v2_store: V2Store::not_asked(),
         };
     };
     let (door, own) = knock(host, doors, &credentials).await;
@@ -57,12 +57,7 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
         Roster::NobodyToAsk => &[],
     };
     let (health, alarms) = tokio::join!(health(members, &door, &credentials), alarms(asked));
-    Etcd { door, health, alarms, roster, v2_store: not_asked() }
-}
-
-/// Only a hook has options that make the answer matter.
-fn not_asked() -> V2Store {
-    V2Store::Unknown("it was not asked".to_owned())
+    Etcd { door, health, alarms, roster, v2_store: V2Store::not_asked() }
 }
 
 /// Ask this unit's own server how it is.

@@ -18,6 +18,6 @@ pub(super) async fn look(facts: &Facts, host: &Host, door: &Door) -> V2Store {
             Ok(_) => V2Store::Used,
             Err(error) => V2Store::Unknown(error.to_string()),
         },
-        _ => V2Store::Unknown("it was not asked".to_owned()),
+        _ => V2Store::not_asked(),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Changes;
+use super::{Changes, ended};
 use crate::juju::{Databag, UnitName};
 
 /// What this unit asks for.
@@ -97,10 +97,6 @@ fn with_chain(certificate: &str, chain: Option<&str>) -> String {
         Some(chain) if !certificate.contains(chain.trim()) => ended(certificate) + &ended(chain),
         _ => ended(certificate),
     }
-}
-
-fn ended(pem: &str) -> String {
-    format!("{}\n", pem.trim_end())
 }
 
 #[cfg(test)]

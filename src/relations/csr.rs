@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ended;
 use crate::juju::Databag;
 use crate::tls;
 
@@ -106,7 +107,7 @@ impl From<Answer> for Signed {
         Signed {
             certificate: ordered.unwrap_or_else(|_| [vec![answer.certificate], others].concat().join("\n")),
             request: one_form(&answer.certificate_signing_request),
-            ca: format!("{}\n", answer.ca.trim_end()),
+            ca: ended(&answer.ca),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Changes;
+use super::{Changes, ended};
 use crate::etcd::Version;
 
 /// A complete set of client data. There is no incomplete one: consumers misread a partial set.
@@ -45,11 +45,6 @@ pub(super) fn sorted(endpoints: &[String]) -> Vec<String> {
     sorted.sort();
     sorted.dedup();
     sorted
-}
-
-/// Ends with one newline, as consumers that append need it.
-pub(super) fn ended(pem: &str) -> String {
-    format!("{}\n", pem.trim_end())
 }
 
 #[cfg(test)]

@@ -63,6 +63,11 @@ impl Endpoint {
     }
 }
 
+/// PEM that ends with one newline, as consumers that append need it.
+fn ended(pem: &str) -> String {
+    format!("{}\n", pem.trim_end())
+}
+
 /// What to write into a databag: `None` deletes the key.
 pub type Changes = BTreeMap<String, Option<String>>;
 

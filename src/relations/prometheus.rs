@@ -7,7 +7,8 @@
 use serde_json::{Map, Value, json};
 
 use super::certificates::Pair;
-use super::db::{ClientData, ended, sorted};
+use super::db::{ClientData, sorted};
+use super::ended;
 use super::requests::RequestId;
 
 /// To be replaced by the other side.

@@ -1,8 +1,8 @@
 //! Endpoint `proxy`, interface `etcd-proxy`: the members as etcd's own `initial-cluster` names them, and client
 //! credentials. Flat strings in each unit's own databag, equal on all units, complete or absent.
 
-use super::Changes;
-use super::db::{ClientData, ended};
+use super::db::ClientData;
+use super::{Changes, ended};
 
 /// To this unit's databag.
 pub fn publish(data: &ClientData) -> Changes {

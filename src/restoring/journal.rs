@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::etcd::ClusterId;
-use crate::host::files;
+use crate::host::record;
 
 /// Beside etcd's configuration.
 const FILE: &str = "/var/snap/etcd/common/restore.json";
@@ -45,9 +45,7 @@ impl Journal {
     /// # Errors
     /// It is there and cannot be read.
     pub fn read() -> Result<Option<Journal>> {
-        let bytes = files::read(FILE).with_context(|| format!("cannot read {FILE}"))?;
-        let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
-        bytes.map(parse).transpose().with_context(|| format!("cannot understand {FILE}"))
+        record::read(FILE)
     }
 
     /// Makes it durable.
@@ -55,9 +53,7 @@ impl Journal {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self) -> Result<()> {
-        let text = serde_json::to_vec(self)?;
-        files::write_atomic(FILE, &text, 0o600).with_context(|| format!("cannot write {FILE}"))?;
-        Ok(())
+        record::write(FILE, self)
     }
 
     /// The restored data has served: it counts.
@@ -73,6 +69,6 @@ impl Journal {
     /// # Errors
     /// The file cannot be removed.
     pub fn remove() -> Result<()> {
-        files::remove_if_exists(FILE).with_context(|| format!("cannot remove {FILE}"))
+        record::remove(FILE)
     }
 }

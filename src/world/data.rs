@@ -26,6 +26,13 @@ pub enum V2Store {
     Unknown(String),
 }
 
+impl V2Store {
+    /// Only a hook has options that make the answer matter.
+    pub fn not_asked() -> V2Store {
+        V2Store::Unknown("it was not asked".to_owned())
+    }
+}
+
 /// Why data is moved aside; never deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moved {
