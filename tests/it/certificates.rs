@@ -50,7 +50,8 @@ fn another_authority_takes_over_under_load(kind: Kind) {
     let writer = Writer::start(&model, "consumer/0");
     let before = authorities(&model);
     if kind.juju == "2.9" {
-        // The same name with another key.
+        // The same name with another key, and of another kind.
+        model.run(&["config", "easyrsa", "key_algorithm=rsa"]);
         model.run(&["run", "easyrsa/0", "new-ca"]);
     } else {
         // From the relation to the application's own, by hooks that die.

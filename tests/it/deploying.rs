@@ -15,7 +15,7 @@ on_every_kind!(
 fn one_unit_related_before_it_is_up(kind: Kind) {
     let model = Model::new(kind);
     model.deploy_etcd(1);
-    model.deploy_easyrsa();
+    model.deploy_charm("easyrsa", "easyrsa");
     model.run(&["integrate", "etcd", "easyrsa"]);
     model.settle(1);
     model.assert_no_hook_failed();
