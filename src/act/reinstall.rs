@@ -8,12 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Trouble, files, membership, snap};
+use crate::decide::DATA;
 use crate::etcd::Version;
 use crate::host::{self, Installed, Snap, files as host_files};
 use crate::world::{Door, World};
 
 /// The snap's data of all revisions; `decide::DATA` is the link to one of them.
 const REVISIONS: &str = "/var/snap/etcd";
+/// snapd makes this link anew when the server of one revision has ended and that of the next one has not begun.
+const LINK: &str = "/snap/etcd/current";
 /// The restart lock and the other members' health are waited for this long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -87,7 +90,10 @@ pub(super) async fn go_back(old: &Installed, has_server: bool, world: &World) ->
     let new = installed()?;
     if new.revision != old.revision {
         host::etcd_service().stop().await.context("cannot stop etcd's service")?;
-        carry_over(&new, old, Path::new(REVISIONS))?;
+        match world.host.data_dir {
+            DATA => carry_over(&new, old, Path::new(REVISIONS))?,
+            shared => leave_in_place(&new, old, Path::new(shared), Path::new(LINK))?,
+        }
         Snap::new("etcd").revert().await?;
     }
     if !has_server {
@@ -112,19 +118,37 @@ fn carry_over(new: &Installed, old: &Installed, revisions: &Path) -> Result<()> 
     if contents(&from)? == contents(&to)? {
         return Ok(());
     }
-    let minor =
-        |installed: &Installed| installed.version.parse().map(|version: Version| version.minor_version());
-    if minor(new)? != minor(old)? {
-        return Err(anyhow!(
-            "etcd {} has written data already, which {} may not understand; it was left in place: look at its log, or remove this unit and add another",
-            new.version,
-            old.version
-        ));
-    }
+    check_understood(new, old)?;
     if to.exists() {
         host_files::move_aside(&to, "reverted").context("cannot keep the data of before")?;
     }
     host_files::publish(&from, &to).context("cannot carry the data over")
+}
+
+/// Data on storage belongs to no revision: snapd copies nothing, and both write to the same files. What is older than the
+/// link was written by the old one.
+fn leave_in_place(new: &Installed, old: &Installed, data: &Path, link: &Path) -> Result<()> {
+    let meta =
+        std::fs::symlink_metadata(link).with_context(|| format!("cannot look at {}", link.display()))?;
+    let placed = meta.modified()?;
+    if contents(&data.join("member"))?.values().all(|(_, written)| *written < placed) {
+        return Ok(());
+    }
+    check_understood(new, old)
+}
+
+/// Whether the old revision can go on with what the new one has written.
+fn check_understood(new: &Installed, old: &Installed) -> Result<()> {
+    let minor =
+        |installed: &Installed| installed.version.parse().map(|version: Version| version.minor_version());
+    if minor(new)? == minor(old)? {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "etcd {} has written data already, which {} may not understand; it was left in place: look at its log; replace this unit where others serve, otherwise restore the last snapshot in a new application",
+        new.version,
+        old.version
+    ))
 }
 
 /// Log and database below a member's directory: names, sizes and times of their last change. Both are only ever written
@@ -190,6 +214,24 @@ mod tests {
         assert_eq!(database(home.path(), "1"), "promised more");
         let kept = host_files::list(home.path().join("1")).unwrap();
         assert!(kept.len() == 2 && kept[1].starts_with("member.reverted-"), "{kept:?}");
+    }
+
+    #[test]
+    fn on_storage_the_time_tells_who_has_written() {
+        let home = copied();
+        let (data, link) = (home.path().join("1"), home.path().join("current"));
+        std::os::unix::fs::symlink("2", &link).unwrap();
+        let back = |new: &str| leave_in_place(&revision("2", new), &revision("1", "3.4.23"), &data, &link);
+        back("3.5.16").unwrap();
+        std::fs::write(data.join("member/wal/0.tmp"), "ready").unwrap();
+        back("3.5.16").unwrap();
+        std::fs::write(data.join("member/snap/db"), "promised").unwrap();
+        let error = back("3.5.16").unwrap_err();
+        assert!(error.to_string().starts_with("etcd 3.5.16 has written data already"), "{error}");
+        back("3.4.30").unwrap();
+        std::fs::remove_file(&link).unwrap();
+        assert!(back("3.5.16").is_err(), "who does not know does not go back");
+        assert_eq!(database(home.path(), "1"), "promised");
     }
 
     #[test]

@@ -115,16 +115,24 @@ async fn serve_or_go_back(moving: &Moving, world: &World) -> Result<(), Trouble>
         return Ok(Moving::remove()?);
     };
     // Before the way back, so that nobody who is killed on it tries the channel for ever.
-    refuse(&moving.channel, &why)?;
+    refuse(&moving.channel, &format!("the new etcd did not serve and was taken back: {why}"))?;
     let back = reinstall::go_back(&moving.old, true, world).await;
     // A revision that was gone back from is no reason to follow its channel: the next who names it means it anew.
     if let Some(followed) = &moving.followed
+        && reinstall::installed()?.revision == moving.old.revision
         && let Err(error) = snap.switch(followed).await
     {
         tracing::warn!(error = %error, followed, "the snap does not follow its earlier channel again");
     }
+    let why = match back {
+        Ok(()) => why,
+        Err(error) => {
+            let stays = format!("the new etcd does not serve, and the way back is barred: {error:#}");
+            refuse(&moving.channel, &stays)?;
+            stays
+        }
+    };
     Moving::remove()?;
-    back.context("cannot go back after a failed upgrade")?;
     Err(Trouble::Failed(why))
 }
 
@@ -136,7 +144,7 @@ fn holds(minor: Minor, snap: &Installed) -> bool {
 /// First line: the channel; then why.
 fn refuse(channel: &str, why: &str) -> Result<()> {
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    let text = format!("{channel}\nthe new etcd did not serve and was taken back: {why}\n");
+    let text = format!("{channel}\n{why}\n");
     files::write_atomic(refusal(), text.as_bytes(), 0o600).context("cannot write the mark of the upgrade")?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
 use super::ports::{self, Ports, peer_url};
-use super::{Next, status};
+use super::{Next, status, upgrade};
 use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
 use crate::options::{EnableV2, INSECURE_PORT, Options};
@@ -74,7 +74,8 @@ pub(super) fn start_as_joiner(w: &World, members: &[Member]) -> Next {
 /// Start a member that has its data: membership comes from its disk.
 pub(super) fn start(w: &World) -> Next {
     if let (Service::Failing(words), Some(_)) = (&w.host.service, w.tried.in_vain("start-service")) {
-        return Next::Done(Status::blocked(format!("etcd does not start: {words}")));
+        let more = upgrade::why_it_is_down(w).map(|why| format!(" ({why})")).unwrap_or_default();
+        return Next::Done(Status::blocked(format!("etcd does not start: {words}{more}")));
     }
     match (&w.options, &w.host.config) {
         (Ok(_), _) => write_or_start(w, grown_up(w)),

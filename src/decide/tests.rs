@@ -334,6 +334,23 @@ fn a_channel_that_was_tried_in_vain_is_left_alone_until_another_is_named() {
 }
 
 #[test]
+fn a_new_version_that_cannot_be_taken_back_is_told_of_until_it_serves() {
+    let mut w = told_to_move(0);
+    w.host.snap = Reading::Known(Some(Installed { revision: "240".into(), version: "3.5.16".into() }));
+    w.host.upgrade_refused = Some("3.5/stable\nthe way back is barred\n".into());
+    let (door, roster) = (w.etcd.door.clone(), w.etcd.roster.clone());
+    w.etcd.door = Door::Closed;
+    w.etcd.roster = Roster::NobodyToAsk;
+    w.host.service = Service::Failing("panic".into());
+    w.tried.in_vain.insert("start-service", "it ended".into());
+    let told = "blocked etcd does not start: panic (channel 3.5/stable: the way back is barred)";
+    assert_eq!(done(next(&w)).to_string(), told);
+    (w.etcd.door, w.etcd.roster, w.host.service) = (door, roster, Service::Running);
+    w.host.following = crate::world::Following::Named;
+    assert_eq!(next(&w), Next::Do(Step::ForgetRefusedUpgrade));
+}
+
+#[test]
 fn certificates_that_end_soon_are_told_of_in_time() {
     let mut w = settled(0, &three());
     let standing = w.host.standing.as_mut().unwrap();

@@ -46,7 +46,7 @@ pub(super) fn unfinished(w: &World) -> Option<Next> {
 
 /// A running voter follows the channel when it is its turn.
 pub(super) fn next(w: &World) -> Option<Next> {
-    if w.host.upgrade_refused.is_some() && refusal(w).is_none() {
+    if w.host.upgrade_refused.is_some() && (refusal(w).is_none() || is_mended(w)) {
         return Some(Next::Do(Step::ForgetRefusedUpgrade));
     }
     let votes = matches!(&w.etcd.door, Door::Open(status) if !status.learner);
@@ -63,6 +63,18 @@ pub(super) fn next(w: &World) -> Option<Next> {
         })),
         Way::Move(_) | Way::No(_) => None,
     }
+}
+
+/// What could not be taken back has come to serve after all.
+fn is_mended(w: &World) -> bool {
+    let is_there = |options| w.host.following == Following::Named && way(w, options).is_none();
+    matches!(w.etcd.door, Door::Open(_)) && w.options.as_ref().is_ok_and(is_there)
+}
+
+/// The other half of the story of a server that does not start.
+pub(super) fn why_it_is_down(w: &World) -> Option<String> {
+    let (options, why) = (w.options.as_ref().ok()?, refusal(w)?);
+    Some(format!("channel {}: {why}", wanted(w, options)?))
 }
 
 /// Why the unit does not run what the operator's channel names.

@@ -78,12 +78,37 @@ fn data_lives_and_moves_with_its_storage(kind: Kind) {
     model.run(&["add-unit", "etcd", "--attach-storage", "data/0"]);
     settle_there(&model, "etcd/1");
     assert_eq!(get(&model, "etcd/1", "kept"), "yes");
+    the_data_there_is_restored(&model);
+    if kind.channel.starts_with("3.4") {
+        model.run(&["config", "etcd", "channel=3.5/stable"]);
+        settle_there(&model, "etcd/1");
+        assert!(model.etcdctl("etcd/1", "version").contains("etcdctl version: 3.5."));
+        assert_eq!(get(&model, "etcd/1", "kept"), "yes");
+    }
 
     // A second unit can join the first one at its new address.
     model.run(&["add-unit", "etcd"]);
     model.settle(2);
     assert_eq!(get(&model, "etcd/2", "kept"), "yes");
     model.assert_no_hook_failed();
+}
+
+/// A snapshot replaces the data on the storage, which keeps that of before.
+fn the_data_there_is_restored(model: &Model) {
+    let home = tempfile::tempdir().unwrap();
+    let snapshot = home.path().join("snapshot.tar.gz").display().to_string();
+    let (results, failure) = model.action("etcd/1", &["snapshot"]);
+    assert_eq!(failure, None, "{results}");
+    model.run(&["scp", &format!("etcd/1:{}", results["snapshot"]["path"].as_str().unwrap()), &snapshot]);
+    model.etcdctl("etcd/1", "put kept overwritten");
+    model.run(&["attach-resource", "etcd", &format!("snapshot={snapshot}")]);
+    model.wait(&["etcd", "--idle"]);
+    let (results, failure) = model.action("etcd/1", &["restore"]);
+    assert_eq!(failure, None, "{results}");
+    let old = results["restore"]["old-data"].as_str().unwrap_or_default();
+    assert!(old.starts_with("/media/etcd/data/member.before-restore-"), "{results}");
+    settle_there(model, "etcd/1");
+    assert_eq!(get(model, "etcd/1", "kept"), "yes");
 }
 
 /// What other programs leave on a device: at most a few bytes at its beginning, or a whole file system.
@@ -168,6 +193,22 @@ fn what_is_not_empty_and_not_ours_is_left_alone() {
     model.assert_no_hook_failed();
 }
 
+/// The first time, both mkfs and its caller are killed in the middle.
+const DIES_WHILE_IT_FORMATS: &str = r#"
+real=$(command -v mkfs.ext4) place=/usr/local/sbin/mkfs.ext4
+cat > $place <<END
+#!/bin/sh
+[ -e /run/mkfs-was-killed ] && exec $real "\$@"
+touch /run/mkfs-was-killed
+timeout -s KILL 0.02 $real "\$@"
+pkill -9 -x dispatch
+END
+chmod 755 $place
+"#;
+
+/// etcd's log alone has 64 MiB, which takes longer than a look.
+const DIES_WHILE_IT_COPIES: &str = "timeout 200 sh -c 'until test -d /media/etcd/data/.member.partial; do sleep 0.02; done; pkill -9 -x dispatch'";
+
 #[test]
 fn a_cluster_moves_in_under_a_writer_though_its_hooks_are_killed() {
     let model = Model::with_quick_retries(PRESENT);
@@ -185,13 +226,17 @@ fn a_cluster_moves_in_under_a_writer_though_its_hooks_are_killed() {
     let writer = Writer::start(&model, "consumer/0");
     let killed = ["--hook", "data-storage-attached", "--call", "1", "--step", "5", "--after"];
     model.run(&[&["lab", "kill-hook", "etcd/1"], &killed[..]].concat());
+    model.shell("etcd/0", DIES_WHILE_IT_FORMATS);
+    let mut copying = model.start(&["ssh", "etcd/2", DIES_WHILE_IT_COPIES]);
     for unit in ["etcd/0", "etcd/1", "etcd/2"] {
         model.run(&["add-storage", unit, "data=loop,1G"]);
     }
+    assert!(copying.wait().unwrap().success(), "etcd/2 was not killed while it copied");
     model.settle(3);
     for unit in ["etcd/0", "etcd/1", "etcd/2"] {
         assert_eq!(data_dir(&model, unit), ON_STORAGE, "{unit}");
     }
+    model.shell("etcd/0", "test -e /run/mkfs-was-killed");
     assert_eq!(members("etcd/0"), before, "all are the same members");
 
     // The storage of a unit that left goes to a new one, which joins without what is on it.
