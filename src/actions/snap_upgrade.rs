@@ -46,6 +46,7 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     let serves = matches!(&world.etcd.door, Door::Open(_));
     if !serves {
         check(&world, &options)?;
+        check_is_alone(&options).await?;
         let source = source(&facts, parameters, tools).await?;
         let target = if parameters.flag("backup")? { Some(target(parameters)?) } else { None };
         let migration = Migration { facts: &facts, tools, options: options.clone(), source, target };
@@ -67,19 +68,27 @@ fn check(world: &World, options: &package::PackageOptions) -> Result<()> {
     if let Err(errors) = &world.options {
         bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
     }
-    let members = options.get("ETCD_INITIAL_CLUSTER").map_or(0, |members| members.split(',').count());
-    let discovered = options.get("ETCD_DISCOVERY").or(options.get("ETCD_DISCOVERY_SRV")).is_some();
-    if members > 1 || discovered {
-        bail!(
-            "the package's etcd belongs to a cluster of several members; take the others out with its etcdctl and run this again"
-        );
-    }
     let log = options.data().join("member/wal");
     ensure!(
         log.is_dir(),
         "the package's data is not in {}; correct ETCD_DATA_DIR in {}",
         options.data().display(),
         package::OPTIONS
+    );
+    Ok(())
+}
+
+/// A copy of one of several members would promise its peers what the original, if it came back, knew nothing of. Where the
+/// server does not answer, its options tell what it began with.
+async fn check_is_alone(options: &package::PackageOptions) -> Result<()> {
+    let members = match package::members(options).await {
+        Some(members) => members,
+        None if options.get("ETCD_DISCOVERY").or(options.get("ETCD_DISCOVERY_SRV")).is_some() => 2,
+        None => options.get("ETCD_INITIAL_CLUSTER").map_or(1, |members| members.split(',').count()),
+    };
+    ensure!(
+        members <= 1,
+        "the package's etcd is one of {members} members, of which none is moved alone: stop the writers, save a snapshot with the package's etcdctl (ETCDCTL_API=3 etcdctl snapshot save FILE), deploy a new application with --resource snapshot=FILE, and run its action restore"
     );
     Ok(())
 }

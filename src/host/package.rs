@@ -22,6 +22,8 @@ pub const OPTIONS: &str = "/etc/default/etcd";
 pub const HOME: &str = "/var/lib/etcd";
 /// Removal scripts stop services.
 const PURGE: Duration = Duration::from_secs(200);
+/// A server that runs answers at once.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// The package's options as its file has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,6 +78,23 @@ pub fn is_installed() -> Result<bool> {
 /// The package's service.
 pub fn service() -> Service {
     Service::new("etcd")
+}
+
+/// How many members its cluster has, by its own server. It is asked through the gateway that etcd has for curl (`/v3`, from
+/// 3.4 on), with the server's own certificate where it wants one. `None`: it did not tell.
+pub async fn members(options: &PackageOptions) -> Option<usize> {
+    let urls = options.get("ETCD_LISTEN_CLIENT_URLS").unwrap_or("http://localhost:2379");
+    let url = urls.split(',').next()?.trim().trim_end_matches('/');
+    // Only this machine is asked, and nothing secret is told.
+    let mut run =
+        Run::new("curl").args(["--silent", "--show-error", "--fail", "--insecure", "--noproxy", "*"]);
+    for (option, name) in [("--cert", "ETCD_CERT_FILE"), ("--key", "ETCD_KEY_FILE")] {
+        run = run.args(options.get(name).map(|file| [option, file]).into_iter().flatten());
+    }
+    let run = run.args(["--data", "{}"]).arg(format!("{url}/v3/cluster/member/list")).timeout(ANSWER);
+    let answer = run.output().await.ok()?.text();
+    let answer: serde_json::Value = serde_json::from_str(&answer).ok()?;
+    answer["members"].as_array().map(Vec::len)
 }
 
 /// Takes the package and its configuration away. What is in [`HOME`] is deleted by it.

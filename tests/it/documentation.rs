@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::pages::{self, Page, Start, Step};
-use crate::sim::{Kind, Model, given};
-use crate::sources;
+use crate::sim::{Kind, Model, given, wait_until};
 use crate::{OLD, PRESENT};
+use crate::{migrating, sources};
 
-/// What pages call `juju` is juju-sim here, and the store is this checkout.
-const JUJU: &str = "#!/bin/sh
+/// What pages call `juju` is juju-sim here, the store is this checkout, and the cloud's disks are small files.
+const JUJU: &str = "#!/bin/bash
+set -- \"${@/#data=ebs,16G/data=loop,1G}\"
 case \"$1 $2\" in
 'deploy easyrsa') shift 2; set -- deploy \"$TEST_CHARMS/easyrsa.charm\" \"$@\" ;;
 'deploy nrpe') shift 2; set -- deploy \"$TEST_CHARMS/nrpe.charm\" nrpe \"$@\" ;;
@@ -25,9 +27,19 @@ esac
 exec \"$JUJU_SIM\" \"$@\"
 ";
 
+/// What `make` would build first is there already.
+const MAKE: &str =
+    concat!("#!/bin/sh\n[ \"$*\" = demo ] && exec ", env!("CARGO_MANIFEST_DIR"), "/scripts/demo\n");
+
 /// Pages that are read one after the other on one model: each but the last leaves it as the next one wants it.
 const SHARED: [&[&str]; 2] = [
-    &["docs/how-to/certificates.md", "docs/how-to/install-without-a-store.md", "docs/how-to/restore.md"],
+    &[
+        "docs/how-to/change-ports.md",
+        "docs/how-to/use-storage.md",
+        "docs/how-to/certificates.md",
+        "docs/how-to/install-without-a-store.md",
+        "docs/how-to/restore.md",
+    ],
     &[
         "docs/how-to/deploy.md",
         "docs/how-to/back-up.md",
@@ -42,31 +54,16 @@ const SHARED: [&[&str]; 2] = [
 ];
 
 /// Pages with a model of their own.
-const ALONE: [&str; 4] =
-    ["README.md", "docs/tutorial.md", "docs/how-to/upgrade-etcd.md", "docs/how-to/recover-lost-quorum.md"];
+const ALONE: [&str; 5] = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/how-to/upgrade-etcd.md",
+    "docs/how-to/recover-lost-quorum.md",
+    "docs/how-to/migrate-from-the-debian-package.md",
+];
 
 /// Every command that is shown and not run, with its page.
-const NOT_RUN: &[(&str, &str)] = &[
-    ("README.md", "make demo"),
-    ("README.md", "make test"),
-    ("README.md", "juju-sim status --watch 1s"),
-    ("README.md", "juju-sim ssh etcd/0"),
-    ("README.md", "juju-sim debug-log --tail"),
-    ("README.md", "juju-sim destroy-model demo --no-prompt"),
-    (
-        "docs/how-to/certificates.md",
-        "juju deploy ./etcd_amd64.charm etcd -n 3 --config certificate_authority=internal",
-    ),
-    ("docs/how-to/certificates.md", "juju config etcd certificate_authority=internal"),
-    ("docs/how-to/change-ports.md", "juju config etcd port=3379"),
-    ("docs/how-to/change-ports.md", "juju config etcd management_port=3380"),
-    ("docs/how-to/migrate-from-the-debian-package.md", "juju run etcd/0 snap-upgrade"),
-    ("docs/how-to/use-storage.md", "juju deploy ./etcd_amd64.charm etcd -n 3 --storage data=ebs,16G"),
-    ("docs/how-to/use-storage.md", "juju add-storage etcd/0 data=ebs,16G"),
-    ("docs/how-to/use-storage.md", "juju detach-storage data/0"),
-    ("docs/how-to/use-storage.md", "juju attach-storage etcd/2 data/0"),
-    ("docs/how-to/use-storage.md", "juju add-unit etcd --attach-storage data/0"),
-];
+const NOT_RUN: &[(&str, &str)] = &[("README.md", "make test")];
 
 #[test]
 fn readme() {
@@ -85,7 +82,12 @@ fn how_to_upgrade_etcd() {
 
 #[test]
 fn how_to_recover_lost_quorum() {
-    read_in_turn(&ALONE[3..]);
+    read_in_turn(&ALONE[3..4]);
+}
+
+#[test]
+fn how_to_migrate_from_the_debian_package() {
+    read_in_turn(&ALONE[4..]);
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn read_in_turn(paths: &[&str]) {
         found.unwrap_or_else(|| panic!("there is no page {path}"))
     };
     let first = page(&paths[0]);
-    let reader = Reader::new(first.start.unwrap());
+    let mut reader = Reader::new(first.start.unwrap());
     if paths.contains(&"docs/how-to/install-without-a-store.md") {
         sources::release("3.5", "upstream", reader.home.path());
     }
@@ -165,26 +167,30 @@ fn read_in_turn(paths: &[&str]) {
 struct Reader {
     model: Model,
     home: tempfile::TempDir,
+    /// What the shell was told to `export` so far.
+    exports: String,
 }
 
 impl Reader {
     fn new(start: Start) -> Reader {
-        let kind = Kind { juju: PRESENT.juju, ..if start == Start::OneOldUnit { OLD } else { PRESENT } };
+        let is_old = matches!(start, Start::OneOldUnit | Start::OnePackagedUnit);
+        let kind = Kind { juju: PRESENT.juju, ..if is_old { OLD } else { PRESENT } };
         let model = match start {
             Start::Nothing => Model::with_quick_retries(kind),
             Start::OneUnit | Start::OneOldUnit => Model::with_cluster(kind, 1),
             Start::ThreeUnits => Model::with_cluster(kind, 3),
+            Start::OnePackagedUnit => migrating::with_package(kind),
         };
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("bin")).unwrap();
-        for name in ["juju", "juju-sim"] {
+        for (name, text) in [("juju", JUJU), ("juju-sim", JUJU), ("make", MAKE)] {
             let script = home.path().join("bin").join(name);
-            fs::write(&script, JUJU).unwrap();
+            fs::write(&script, text).unwrap();
             fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         }
         symlink(given("ETCD_CHARM"), home.path().join("etcd_amd64.charm")).unwrap();
         symlink(given("JUJU_SIM_SNAPS").join("etcd/3.5/stable.snap"), home.path().join("etcd.snap")).unwrap();
-        Reader { model, home }
+        Reader { model, home, exports: String::new() }
     }
 
     /// What the page before has left must be what this one presupposes.
@@ -193,10 +199,11 @@ impl Reader {
             Start::Nothing => assert!(self.model.units("etcd").is_empty(), "there is something already"),
             Start::OneUnit | Start::OneOldUnit => self.model.settle(1),
             Start::ThreeUnits => self.model.settle(3),
+            Start::OnePackagedUnit => migrating::wait_for_the_operator(&self.model),
         }
     }
 
-    fn read(&self, page: &Page) {
+    fn read(&mut self, page: &Page) {
         let mut printed = String::new();
         for step in &page.steps {
             let begun = Instant::now();
@@ -207,11 +214,18 @@ impl Reader {
         }
     }
 
-    fn perform(&self, page: &Page, step: &Step, printed: &str) -> String {
+    fn perform(&mut self, page: &Page, step: &Step, printed: &str) -> String {
         let place = format!("{}:{}: {}", page.path, step.line, step.command);
-        let mut shell = self.model.host_shell(&step.copied_from(printed));
+        let command = step.copied_from(printed);
+        if command.starts_with("export ") {
+            self.exports += &format!("{command}\n");
+        }
+        let mut shell = self.model.host_shell(&format!("{}{command}", self.exports));
         let path = std::env::var("PATH").unwrap_or_default();
         shell.env("PATH", format!("{}/bin:{path}", self.home.path().display())).current_dir(self.home.path());
+        if step.interrupted {
+            return self.interrupt(shell.stdin(Stdio::null()), step, &place);
+        }
         let output = shell.stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() != step.must_fail(), "{place}: {}\n{text}", output.status);
@@ -220,5 +234,27 @@ impl Reader {
             self.model.wait(&["--idle"]);
         }
         text.into_owned()
+    }
+
+    /// A command without an end, with all that it starts, is ended when it has printed what the page shows.
+    fn interrupt(&self, shell: &mut Command, step: &Step, place: &str) -> String {
+        let shown = self.home.path().join("shown");
+        let mut child = shell.process_group(0).stdout(fs::File::create(&shown).unwrap()).spawn().unwrap();
+        let text = || String::from_utf8_lossy(&fs::read(&shown).unwrap()).into_owned();
+        wait_until(place, Duration::from_secs(60), || !text().is_empty() && step.promises(&text()));
+        assert_eq!(child.try_wait().unwrap(), None, "{place}: it ended by itself:\n{}", text());
+        let group = format!("-{}", child.id());
+        assert!(Command::new("kill").args(["-TERM", "--", &group]).status().unwrap().success(), "{place}");
+        child.wait().unwrap();
+        text()
+    }
+}
+
+impl Drop for Reader {
+    /// A page that was not read to its end leaves the other model that it has made.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.model.attempt(&["destroy-model", "demo", "--no-prompt"]);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! - Each `$ ` line of a `console` block is a command; the lines under it are its output, where `…` stands for
 //!   anything (a line of its own: for any lines). A command whose output begins with `ERROR` must fail, others succeed.
 //!   In a command it stands for what an earlier output shows in its place: readers copy that.
+//! - `^C` under the output: the command has no end, and the reader ends it when the lines above have appeared.
 //! - `<!-- starts from: three healthy units -->` says what a page's reader has.
 //! - `<!-- run: … -->` is a command that readers need not see: a fault to cause, something to wait for.
 //! - Commands in a block of another kind are not run; `*Not run by the tests: why.*` must stand above it.
@@ -24,6 +25,8 @@ pub enum Start {
     ThreeUnits,
     /// A cluster of one with etcd 3.4.
     OneOldUnit,
+    /// A unit whose machine has Debian's package of etcd, with one key in it.
+    OnePackagedUnit,
 }
 
 /// A page.
@@ -46,9 +49,15 @@ pub struct Step {
     pub command: String,
     /// `None`: nothing is promised.
     pub output: Option<Vec<String>>,
+    /// It ends only because its reader ends it.
+    pub interrupted: bool,
 }
 
 impl Step {
+    fn new(line: usize, command: &str) -> Step {
+        Step { line, command: command.to_owned(), output: None, interrupted: false }
+    }
+
     pub fn must_fail(&self) -> bool {
         self.output.as_ref().is_some_and(|lines| lines[0].starts_with("ERROR"))
     }
@@ -147,12 +156,16 @@ fn parse(path: &str, text: &str) -> Page {
 
 fn console(page: &mut Page, number: usize, line: &str) {
     if let Some(command) = line.strip_prefix("$ ") {
-        page.steps.push(Step { line: number, command: command.to_owned(), output: None });
+        page.steps.push(Step::new(number, command));
         return;
     }
     let Some(step) = page.steps.last_mut() else {
         panic!("{}:{number}: output without a command", page.path)
     };
+    if line == "^C" {
+        step.interrupted = true;
+        return;
+    }
     match (&mut step.output, step.command.strip_suffix('\\')) {
         (None, Some(begun)) => step.command = format!("{begun}{}", line.trim_start()),
         (output, _) => output.get_or_insert_default().push(line.to_owned()),
@@ -167,10 +180,11 @@ fn prose(page: &mut Page, number: usize, line: &str) {
             "one healthy unit" => Start::OneUnit,
             "three healthy units" => Start::ThreeUnits,
             "one healthy unit of etcd 3.4" => Start::OneOldUnit,
+            "one unit with the Debian package" => Start::OnePackagedUnit,
             _ => panic!("{}:{number}: there is no start {start:?}", page.path),
         });
     } else if let Some(command) = note.strip_prefix("run: ") {
-        page.steps.push(Step { line: number, command: command.to_owned(), output: None });
+        page.steps.push(Step::new(number, command));
     }
 }
 
@@ -188,6 +202,9 @@ $ juju run etcd/0 \\
     health
 …
 alarms: none
+$ juju debug-log --tail
+…
+^C
 $ false
 ERROR no
 ```
@@ -204,10 +221,11 @@ make test
 fn a_page_is_read_as_its_reader_does() {
     let page = parse("x.md", PAGE);
     let commands: Vec<&str> = page.steps.iter().map(|step| step.command.as_str()).collect();
-    assert_eq!(commands, ["juju run etcd/0 health", "false", "juju lab x"]);
+    assert_eq!(commands, ["juju run etcd/0 health", "juju debug-log --tail", "false", "juju lab x"]);
     assert_eq!(page.start, Some(Start::OneUnit));
     assert_eq!(page.not_run, ["make test"]);
-    let [health, fails, hidden] = &page.steps[..] else { panic!("{commands:?}") };
+    let [health, endless, fails, hidden] = &page.steps[..] else { panic!("{commands:?}") };
+    assert!(endless.interrupted && endless.promises("anything") && !health.interrupted);
     assert!(!health.must_fail() && fails.must_fail());
     assert!(health.promises("Running\n\nalarms:   none\n") && hidden.promises("anything"));
     assert!(!health.promises("alarms: none\nmore") && !health.promises("alarms: 1"));
@@ -222,7 +240,7 @@ fn a_line_may_leave_parts_open() {
 
 #[test]
 fn what_was_printed_is_copied_into_a_command() {
-    let step = Step { line: 1, command: "juju scp etcd/0:/a-….gz .".to_owned(), output: None };
+    let step = Step::new(1, "juju scp etcd/0:/a-….gz .");
     let printed = "path: /a-1.gz\ncmd: juju scp etcd/0:/a-1.gz .\ncmd: juju scp etcd/0:/a-2.gz .";
     assert_eq!(step.copied_from(printed), "juju scp etcd/0:/a-2.gz .");
 }
