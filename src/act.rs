@@ -58,7 +58,9 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::SetSnapd(options) => Ok(snap::set_snapd(options, world).await?),
         Step::WriteDropIn(text) => Ok(snap::write_drop_in(text).await?),
         Step::MakeRequest { common_name, sans } => Ok(authority::make_request(common_name, sans, world)?),
-        Step::MakeClientRequest => Ok(authority::make_client_request(world)?),
+        Step::RenewClientRequests { make, forget } => {
+            Ok(authority::renew_client_requests(make, forget, world)?)
+        }
         Step::MakeAuthority => Ok(authority::make_authority(world)?),
         Step::SignOwn => Ok(authority::sign_own(world, tools).await?),
         Step::ForgetDraft => Ok(authority::forget_draft()?),

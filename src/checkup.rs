@@ -19,12 +19,22 @@ const REMEMBERED: &str = "/run/etcd-charm.status";
 /// and no hook tells it so.
 const SPOKE: &str = "\nspeaks for the application\n";
 
+/// Begins a line with the time, Unix time in seconds, from which on a quick look is not enough, whatever the status.
+const LOOK_AGAIN: &str = "\nlook again at ";
+
 /// Keeps the status that was last shown for this world. Without it the next check is a full one, nothing worse.
 pub fn remember(world: &World, status: &Status) {
-    let text = format!("{status}{}", if decide::speaks(world) { SPOKE } else { "" });
+    let look_again =
+        decide::look_again_s(world).map(|at_s| format!("{LOOK_AGAIN}{at_s}")).unwrap_or_default();
+    let text = format!("{status}{look_again}{}", if decide::speaks(world) { SPOKE } else { "" });
     if let Err(error) = files::write_atomic(REMEMBERED, text.as_bytes(), 0o644) {
         tracing::debug!(error = %error, "the status could not be remembered");
     }
+}
+
+fn is_time(last: &str, now_s: u64) -> bool {
+    let at_s = last.split_once(LOOK_AGAIN).and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+    at_s.is_some_and(|at_s: u64| at_s <= now_s)
 }
 
 /// Makes the next check a full one: something has changed that no status shows.
@@ -51,7 +61,11 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         && members.iter().all(|member| look.etcd.health.get(&member.id) == Some(&Health::Healthy));
     let as_remembered = Status::active(decide::healthy_with(members.len())).to_string();
     let last = String::from_utf8_lossy(&last);
-    if !healthy || !last.starts_with(&as_remembered) || last.contains(decide::OF_ITS_QUOTA) {
+    if is_time(&last, clock::now_s())
+        || !healthy
+        || !last.starts_with(&as_remembered)
+        || last.contains(decide::OF_ITS_QUOTA)
+    {
         return false;
     }
     if last.ends_with(SPOKE) && !matches!(tools.is_leader().await, Ok(true)) {

@@ -34,6 +34,7 @@ mod tests;
 mod worlds;
 
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
+pub use clients::{forgets_authority, look_again_s, to_share};
 pub use ports::is_moving;
 pub use requests::speaks;
 pub use service::{COMMON, DATA};

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::clock;
 use crate::juju::{SecretOwner, Tools};
-use crate::relations::authority::{Draft, KEY};
+use crate::relations::authority::{Draft, KEY, SHARED_NAME};
 use crate::relations::certificates::Pair;
 use crate::tls::{self, Authority, Request, Validity};
 use crate::world::World;
@@ -18,8 +18,6 @@ use crate::world::World;
 const LABEL: &str = "certificate-authority";
 const SECRET_CERTIFICATE: &str = "certificate";
 const SECRET_KEY: &str = "key";
-/// Common name of the client certificate that everyone shares.
-pub(crate) const CLIENT: &str = "client";
 const DAY_S: i64 = 86_400;
 /// Renewed after two thirds of it.
 const AUTHORITY_DAYS: i64 = 3650;
@@ -40,7 +38,7 @@ pub(crate) fn make(application: &str) -> Result<Draft> {
     let name: String = format!("{} CA {}", application.chars().take(40).collect::<String>(), &id[..8]);
     let authority =
         Authority::create(&name, validity(AUTHORITY_DAYS)).context("cannot make a certificate authority")?;
-    let client = client_pair(&authority, CLIENT)?;
+    let client = client_pair(&authority, SHARED_NAME)?;
     Ok(Draft { certificate: authority.certificate_pem, key: authority.key_pem, client })
 }
 
@@ -103,4 +101,19 @@ pub(crate) async fn keep(authority: &Authority, world: &World, tools: &Tools) ->
     }
     .context("cannot write the authority's secret")?;
     Ok(None)
+}
+
+/// Takes the key away from Juju, with the authority that nobody trusts any more.
+///
+/// # Errors
+/// The secret cannot be removed.
+pub(crate) async fn forget(world: &World, tools: &Tools) -> Result<()> {
+    if !world.juju.has_secrets() {
+        return Ok(());
+    }
+    if let Some(secret) = tools.secret_info(LABEL).await.context("cannot look for the authority's secret")? {
+        let id = format!("secret:{}", secret.id);
+        tools.secret_remove(&id, None).await.context("cannot remove the authority's secret")?;
+    }
+    Ok(())
 }

@@ -11,22 +11,21 @@ use crate::juju::{Status, Tools};
 use crate::relations::Changes;
 use crate::world::{Leadership, World};
 
-/// Writes everything. Databags and ports take effect when the hook succeeds, the rest at once.
+/// Writes everything. Databags and ports take effect when the hook succeeds, the rest at once. The answer is the world with
+/// what the leader has shared: its own writes bring it no hook.
 ///
 /// # Errors
 /// When a hook tool fails; Juju then retries the hook and drops what was not yet in effect.
-pub async fn publish(world: &World, status: &Status, tools: &Tools) -> Result<()> {
+pub async fn publish(mut world: World, status: &Status, tools: &Tools) -> Result<World> {
     let token = uuid::Uuid::new_v4().simple().to_string();
-    let issued = authority::issue(world, tools).await.map_err(|error| {
+    let issued = authority::issue(&world, tools).await.map_err(|error| {
         tracing::error!(error = %format!("{error:#}"), "no certificates were issued");
         Status::blocked(format!("The application's own authority: {error:#}"))
     });
-    let signed = issued.as_ref().ok().and_then(Option::as_ref).map(|record| {
-        let mut world = world.clone();
+    if let Ok(Some(record)) = &issued {
         world.peers.authority = record.clone();
-        world
-    });
-    let publication = serving::publication(signed.as_ref().unwrap_or(world), &token);
+    }
+    let publication = serving::publication(&world, &token);
     databags(&publication, tools).await?;
     let status = issued.as_ref().err().unwrap_or(status);
     if !publication.settings.is_empty() {
@@ -38,7 +37,8 @@ pub async fn publish(world: &World, status: &Status, tools: &Tools) -> Result<()
     if let Some(version) = &publication.version {
         tools.workload_version_set(version).await.context("cannot set the workload version")?;
     }
-    statuses(world, status, tools).await
+    statuses(&world, status, tools).await?;
+    Ok(world)
 }
 
 async fn databags(publication: &Publication, tools: &Tools) -> Result<()> {

@@ -33,7 +33,7 @@ pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
     }
     let facts = observe::facts(context, event, tools).await?;
     let (world, status) = Run::new(&facts, tools).settle().await?;
-    publish::publish(&world, &status, tools).await?;
+    let world = publish::publish(world, &status, tools).await?;
     checkup::remember(&world, &status);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! One change of the world. Every step is small, may be repeated, and is safe to die in: the next run goes on
 //! from what it sees. Its [`Display`](std::fmt::Display) is the line an operator reads in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use crate::host::Release;
 use crate::juju::Proxies;
 use crate::moving::Moving;
 use crate::options::WantedRelease;
+use crate::relations::authority::Client;
 use crate::restoring::Journal;
 use crate::storage::Owner;
 use crate::world::{Credentials, Moved};
@@ -55,8 +56,13 @@ pub enum Step {
         /// Names and addresses.
         sans: Vec<String>,
     },
-    /// Make a new key, and a request for the client certificate that all units share.
-    MakeClientRequest,
+    /// Make new keys and requests for client certificates, and forget those that nobody wants any more.
+    RenewClientRequests {
+        /// Common names, by whose they are.
+        make: BTreeMap<Client, String>,
+        /// Tags of relations that are gone.
+        forget: BTreeSet<String>,
+    },
     /// Make the application's own certificate authority.
     MakeAuthority,
     /// Sign this unit's own request with it.
@@ -205,7 +211,7 @@ impl Step {
             Step::SetSnapd(_) => "set-snapd",
             Step::WriteDropIn(_) => "write-drop-in",
             Step::MakeRequest { .. } => "make-request",
-            Step::MakeClientRequest => "make-client-request",
+            Step::RenewClientRequests { .. } => "renew-client-requests",
             Step::MakeAuthority => "make-authority",
             Step::SignOwn => "sign-own",
             Step::ForgetDraft => "forget-draft",
@@ -269,7 +275,13 @@ impl fmt::Display for Step {
             Step::SetSnapd(_) => f.write_str("Setting snapd's timer and proxies"),
             Step::WriteDropIn(_) => f.write_str("Writing the service's restart rules"),
             Step::MakeRequest { .. } => f.write_str("Making a key and a certificate request"),
-            Step::MakeClientRequest => f.write_str("Making a key and a request for the clients' certificate"),
+            Step::RenewClientRequests { make, .. } if make.is_empty() => {
+                f.write_str("Forgetting requests for clients that are gone")
+            }
+            Step::RenewClientRequests { make, .. } => {
+                let names: Vec<&str> = make.values().map(String::as_str).collect();
+                write!(f, "Making keys and requests for client certificates: {}", names.join(", "))
+            }
             Step::MakeAuthority => f.write_str("Making the application's own certificate authority"),
             Step::SignOwn => f.write_str("Signing this unit's certificate"),
             Step::ForgetDraft => f.write_str("Forgetting the authority made here: Juju keeps one"),

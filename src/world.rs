@@ -22,7 +22,7 @@ use crate::moving::Moving;
 use crate::options::{CertificateAuthority, OptionError, Options};
 use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
-use crate::relations::certificates::Request;
+use crate::relations::certificates::{Pair, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::relations::csr::Answers;
 use crate::relations::trust::UnitTrust;
@@ -161,6 +161,8 @@ pub struct Authority {
     pub request: Option<Request>,
     /// What the related authority has signed for the requests of all units.
     pub signed: Answers,
+    /// The client pairs it has made in the older protocol for requests of this unit, by common name.
+    pub clients: BTreeMap<String, Pair>,
     /// What has come back.
     pub answer: Answered,
 }

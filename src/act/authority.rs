@@ -1,5 +1,7 @@
 //! This unit's own key and request, and the authority that a leader makes. Each is one private file, replaced whole.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
@@ -8,7 +10,7 @@ use crate::decide::COMMON;
 use crate::host::{self, files, record};
 use crate::issuing;
 use crate::juju::Tools;
-use crate::relations::authority::{ClientRequest, OwnRequest};
+use crate::relations::authority::{Client, ClientRequest, OwnRequest};
 use crate::tls::Request;
 use crate::world::World;
 
@@ -20,15 +22,28 @@ pub(super) fn make_request(common_name: &str, sans: &[String], world: &World) ->
         certificate: None,
         made_s: clock::now_s(),
         client: world.host.request.as_ref().and_then(|own| own.client.clone()),
+        consumers: world.host.request.as_ref().map(|own| own.consumers.clone()).unwrap_or_default(),
     };
     save(host::OWN_REQUEST, &own)
 }
 
-pub(super) fn make_client_request(world: &World) -> Result<()> {
+pub(super) fn renew_client_requests(
+    make: &BTreeMap<Client, String>,
+    forget: &BTreeSet<String>,
+    world: &World,
+) -> Result<()> {
     let own = world.host.request.as_ref().context("cannot ask for a client before this unit has asked")?;
-    let made = Request::new(issuing::CLIENT, &[]).context("cannot make a signing request")?;
-    let client = ClientRequest { key: made.key_pem, request: made.csr_pem, made_s: clock::now_s() };
-    save(host::OWN_REQUEST, &OwnRequest { client: Some(client), ..own.clone() })
+    let mut own = own.clone();
+    own.consumers.retain(|tag, _| !forget.contains(tag));
+    for (whose, name) in make {
+        let made = Request::new(name, &[]).context("cannot make a signing request")?;
+        let request = ClientRequest { key: made.key_pem, request: made.csr_pem, made_s: clock::now_s() };
+        match whose {
+            Client::Shared => own.client = Some(request),
+            Client::Relation(tag) => drop(own.consumers.insert(tag.clone(), request)),
+        }
+    }
+    save(host::OWN_REQUEST, &own)
 }
 
 pub(super) fn make_authority(world: &World) -> Result<()> {

@@ -153,6 +153,7 @@ mod tests {
             certificate: None,
             made_s: w.now_s,
             client: None,
+            consumers: BTreeMap::new(),
         }
     }
 

@@ -1,12 +1,16 @@
-//! Which client certificate a related application gets: one of its own from the application's own authority, so that etcd can
-//! tell who asks and one can be taken away alone; from a related authority the one that all share.
+//! Which client certificate a related application gets: one of its own, so that etcd can tell who asks. The leader signs it,
+//! or asks the related authority for it, and shares it in the record. Until there is one that every member trusts, it gets the
+//! one that all share: nobody waits for an authority that gives out no others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, requests};
+use super::{authority, csr, requests, trust};
 use crate::relations::Endpoint;
-use crate::relations::certificates::Pair;
-use crate::world::{Consumer, World};
+use crate::relations::authority::{AuthorityRecord, Client, is_due};
+use crate::relations::certificates::{Pair, clients_asked_for};
+use crate::relations::csr::Answers;
+use crate::tls::{self, Bundle, Certificate};
+use crate::world::{Answered, Consumer, Leadership, World};
 
 /// X.520 allows a common name so many characters.
 const COMMON_NAME_CHARACTERS: usize = 64;
@@ -24,17 +28,27 @@ fn common_name(one: &Consumer) -> String {
     if application.is_empty() { tag } else { format!("{application}-{tag}") }
 }
 
-/// What to give to this one. Its own pair once this unit's certificates are of the same authority, for then every member
-/// trusts it; until then it keeps what it has, or waits for the leader to sign.
+/// A unit that has not come up yet may not see every relation.
+pub(super) fn sees_everyone(w: &World) -> bool {
+    w.own_status().is_some_and(|own| !own.learner)
+}
+
+/// What to give to this one. Its own pair, if it is of the authority that this unit's certificates are of, for then every
+/// member trusts it. While the authority changes, what it was given stays as long as that holds for it.
 pub(super) fn pair(w: &World, one: &Consumer) -> Option<Pair> {
     let shared = w.host.credentials.as_ref()?;
     let record = &w.peers.authority;
-    let is_in_use = record.is_issuer_of(&shared.client_certificate);
-    match record.consumers.get(&one.relation.tag()) {
-        Some(own) if is_in_use => Some(own.clone()),
-        _ if authority::is_internal(w) => published(w, one),
-        _ => Some(Pair { certificate: shared.client_certificate.clone(), key: shared.client_key.clone() }),
+    let own = record.consumers.get(&one.relation.tag()).filter(|pair| serves(w, pair)).cloned();
+    let before = published(w, one);
+    let own = own.or_else(|| before.clone().filter(|pair| is_own(pair, one) && serves(w, pair)));
+    if own.is_some() {
+        return own;
     }
+    // The leader signs without asking anyone.
+    if authority::is_internal(w) && record.is_issuer_of(&shared.client_certificate) {
+        return before;
+    }
+    Some(Pair { certificate: shared.client_certificate.clone(), key: shared.client_key.clone() })
 }
 
 fn published(w: &World, one: &Consumer) -> Option<Pair> {
@@ -45,69 +59,120 @@ fn published(w: &World, one: &Consumer) -> Option<Pair> {
     Some(Pair { certificate: certificate.clone(), key: key.clone() })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::worlds::{consumer, settled, three};
-    use super::*;
-    use crate::options::CertificateAuthority;
-    use crate::tls::{Authority, Request, Validity};
+fn is_own(pair: &Pair, one: &Consumer) -> bool {
+    let leaf = Certificate::parse_chain(&pair.certificate).ok().and_then(|chain| chain.into_iter().next());
+    leaf.is_some_and(|leaf| leaf.common_name == Some(common_name(one)))
+}
 
-    fn made(text: &str) -> Pair {
-        Pair { certificate: text.to_owned(), key: "KEY".to_owned() }
+/// Whether a client can use it now. Certificates are changed only when every member trusts the new ones' authority: what
+/// this unit's own are of is trusted everywhere.
+fn serves(w: &World, pair: &Pair) -> bool {
+    let (Some(own), Some(standing)) = (&w.host.credentials, &w.host.standing) else { return false };
+    let authorities = tls::issuers(&own.client_certificate, &standing.trusted);
+    is_usable(w, pair, &authorities.to_pem())
+}
+
+fn is_usable(w: &World, pair: &Pair, ca: &str) -> bool {
+    tls::why_not_usable(&pair.certificate, &pair.key, ca, &[], w.now_s).is_none()
+}
+
+/// What the application's databag is to hold under a related authority; the leader writes it.
+pub fn to_share(w: &World) -> Option<AuthorityRecord> {
+    let speaks = w.leadership == Leadership::Leader && w.peers.relation.is_some() && !w.event.is_leaving();
+    if authority::is_internal(w) || !speaks {
+        return None;
     }
-
-    /// `etcd/0` under the application's own authority, in use or not yet.
-    fn internal(in_use: bool) -> World {
-        let validity = Validity { not_before_s: 2_000_000_000, not_after_s: 2_000_086_400 };
-        let authority = Authority::create("etcd", validity).unwrap();
-        let asked = Request::new("client", &[]).unwrap();
-        let mut w = settled(0, &three());
-        w.authority.kind = CertificateAuthority::Internal;
-        w.consumers = vec![consumer("db:7")];
-        w.peers.authority.consumers.insert("db-7".to_owned(), made("OWN"));
-        if in_use {
-            let certificate = authority.sign_client(&asked.csr_pem, "client", validity).unwrap();
-            w.host.credentials.as_mut().unwrap().client_certificate = certificate;
+    let old = &w.peers.authority;
+    let mut record = if is_left(w) { old.without_authority() } else { old.clone() };
+    let names = names(w);
+    if sees_everyone(w) {
+        record.consumers.retain(|tag, _| names.contains_key(tag));
+    }
+    if w.authority.relation.is_some() {
+        record.client = csr::to_share(w, &Client::Shared).or(record.client);
+        for (tag, name) in names {
+            match own(w, &tag, &name) {
+                Some(pair) => drop(record.consumers.insert(tag, pair)),
+                None => drop(record.consumers.remove(&tag)),
+            }
         }
-        w.peers.authority.certificate = Some(authority.certificate_pem);
-        w
     }
+    Some(record)
+}
 
-    #[test]
-    fn each_application_gets_its_own_once_the_authority_is_in_use() {
-        let mut w = internal(true);
-        assert_eq!(pair(&w, &w.consumers[0]), Some(made("OWN")));
-        assert_eq!(pair(&w, &consumer("db:8")), None, "the leader has not signed yet");
-        w = internal(false);
-        assert_eq!(pair(&w, &w.consumers[0]), None, "members may not trust it yet");
-        for (key, text) in [("client_cert", "OLD"), ("client_key", "KEY")] {
-            w.consumers[0].published.insert(key.to_owned(), text.to_owned());
+/// Nobody trusts the application's own authority any more, which was left for a related one.
+fn is_left(w: &World) -> bool {
+    let left = w.peers.authority.certificate.as_ref().and_then(|pem| Bundle::parse(pem).ok());
+    left.is_some_and(|left| trust::is_dropped(w, &left))
+}
+
+/// The application's own authority with its key is to be removed, and nothing has been made in its place.
+pub fn forgets_authority(w: &World, record: &AuthorityRecord) -> bool {
+    w.peers.authority.certificate.is_some() && record.certificate.is_none()
+}
+
+/// The pair of this one that is to be shared.
+fn own(w: &World, tag: &str, name: &str) -> Option<Pair> {
+    let shared = w.peers.authority.consumers.get(tag);
+    let Answered::Usable(offered) = &w.authority.answer else { return shared.cloned() };
+    let fits = |pair: &&Pair| is_usable(w, pair, &offered.ca);
+    let new = match w.authority.signed {
+        Answers::Said(_) => csr::to_share(w, &Client::Relation(tag.to_owned())),
+        Answers::Silent => {
+            let made = made(w, name).filter(fits);
+            made.filter(|pair| is_fresh(w, pair) || !shared.is_some_and(|pair| is_good(w, pair))).cloned()
         }
-        assert_eq!(pair(&w, &w.consumers[0]), Some(made("OLD")));
-    }
+        Answers::Unreadable(_) => None,
+    };
+    new.or_else(|| shared.filter(|pair| fits(pair) || serves(w, pair)).cloned())
+}
 
-    #[test]
-    fn a_related_authority_has_one_pair_for_all() {
-        let mut w = internal(false);
-        w.authority.kind = CertificateAuthority::Relation;
-        let shared = |w: &World| w.host.credentials.clone().unwrap().client_certificate;
-        assert_eq!(pair(&w, &w.consumers[0]).unwrap().certificate, shared(&w));
-        w = internal(true);
-        w.authority.kind = CertificateAuthority::Relation;
-        assert_eq!(pair(&w, &w.consumers[0]), Some(made("OWN")), "it is used until the other one is");
-        assert_eq!(pair(&w, &consumer("db:8")).unwrap().certificate, shared(&w), "nobody signs any more");
-    }
+/// What an authority of the older protocol has made for a request that still stands.
+fn made<'a>(w: &'a World, name: &str) -> Option<&'a Pair> {
+    w.authority.clients.get(name).filter(|_| clients_asked_for(&w.authority.published).contains(name))
+}
 
-    #[test]
-    fn common_names_say_who_and_have_room() {
-        let mut w = settled(0, &three());
-        let long = Consumer { application: "a".repeat(90), ..consumer("proxy:12") };
-        let unknown = Consumer { application: String::new(), ..consumer("db:8") };
-        w.consumers = vec![consumer("db:7"), long, unknown, consumer("nrpe-external-master:9")];
-        let names = names(&w);
-        assert_eq!(names["db-7"], "client-db-7");
-        assert_eq!(names["db-8"], "db-8");
-        assert_eq!(names["proxy-12"].len(), 64);
-        assert_eq!(names.len(), 3, "an agent does not connect");
+fn is_fresh(w: &World, pair: &Pair) -> bool {
+    !is_due(&pair.certificate, w.now_s)
+}
+
+/// A pair that needs no successor, as far as this can be told now.
+fn is_good(w: &World, pair: &Pair) -> bool {
+    match &w.authority.answer {
+        Answered::Usable(offered) => is_usable(w, pair, &offered.ca) && is_fresh(w, pair),
+        Answered::Incomplete(_) | Answered::Refused(_) => true,
     }
 }
+
+/// The common names that this unit asks an authority of the older protocol for. The leader asks for what is not shared yet;
+/// whoever has asked goes on as long as its answer is.
+pub(super) fn asks_for(w: &World) -> BTreeSet<String> {
+    let asked = clients_asked_for(&w.authority.published);
+    let leads = w.leadership == Leadership::Leader;
+    let wants = |tag: &str, name: &str| {
+        let shared = w.peers.authority.consumers.get(tag);
+        let is_used = shared.is_some_and(|pair| made(w, name).is_some_and(|made| made.key == pair.key));
+        if asked.contains(name) {
+            return leads || is_used;
+        }
+        leads && w.peers.relation.is_some() && !shared.is_some_and(|pair| is_good(w, pair))
+    };
+    names(w).into_iter().filter(|(tag, name)| wants(tag, name)).map(|(_, name)| name).collect()
+}
+
+/// When the leader has to look at the shared pairs again, Unix time in seconds: the first of them is due then. Nobody else
+/// renews them.
+pub fn look_again_s(w: &World) -> Option<u64> {
+    let renews = authority::is_internal(w) || matches!(w.authority.signed, Answers::Said(_));
+    if w.leadership != Leadership::Leader || !renews {
+        return None;
+    }
+    let record = &w.peers.authority;
+    let pairs = record.client.iter().chain(record.consumers.values());
+    let leaves =
+        pairs.filter_map(|pair| Certificate::parse_chain(&pair.certificate).ok()?.into_iter().next());
+    leaves.map(|leaf| u64::try_from(leaf.due_s()).unwrap_or(0)).min()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
 //! Certificates from a related authority that signs requests. Every unit makes its key and asks; the leader asks for the
-//! client pair too, which all share. An authority of the older protocol makes keys itself: then the requests stand there
-//! unanswered and cost nothing.
+//! client pairs too: the one that all share and, once the authority has shown that it understands requests, one for each
+//! related application. An authority of the older protocol makes keys itself: then the requests stand there unanswered and
+//! cost nothing.
 //!
 //! A request stays as it is until its certificate has to be renewed or the unit's names change.
 
-use super::{Next, authority};
-use crate::relations::authority::OwnRequest;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Next, authority, clients};
+use crate::relations::authority::{Client, OwnRequest, SHARED_NAME};
 use crate::relations::certificates::Pair;
 use crate::relations::csr::{Answers, write};
 use crate::relations::shared_client::SharedClient;
@@ -31,14 +34,39 @@ fn step(w: &World) -> Option<Step> {
     if let Some(make) = authority::make_request(w, |own| signed(own)) {
         return Some(make);
     }
-    (w.authority.request.is_some() && client(w).wants_request()).then_some(Step::MakeClientRequest)
+    w.authority.request.as_ref()?;
+    let mut make = wanted(w);
+    make.retain(|whose, _| client(w, whose).wants_request());
+    let forget = gone(w);
+    (!make.is_empty() || !forget.is_empty()).then_some(Step::RenewClientRequests { make, forget })
 }
 
-/// The client pair, and this unit's part in it.
-fn client(w: &World) -> SharedClient<'_> {
-    let shared = w.peers.authority.client.as_ref();
+/// Common names of all client pairs that are asked for.
+fn wanted(w: &World) -> BTreeMap<Client, String> {
+    let consumers = match w.authority.signed {
+        Answers::Said(_) => clients::names(w),
+        // It may never answer: nobody waits for it.
+        Answers::Silent | Answers::Unreadable(_) => BTreeMap::new(),
+    };
+    let own = consumers.into_iter().map(|(tag, name)| (Client::Relation(tag), name));
+    own.chain([(Client::Shared, SHARED_NAME.to_owned())]).collect()
+}
+
+/// Relations that have ended, for which this unit once asked.
+fn gone(w: &World) -> BTreeSet<String> {
+    if !clients::sees_everyone(w) {
+        return BTreeSet::new();
+    }
+    let names = clients::names(w);
+    let asked = w.host.request.iter().flat_map(|own| own.consumers.keys());
+    asked.filter(|tag| !names.contains_key(*tag)).cloned().collect()
+}
+
+/// A client pair, and this unit's part in it.
+fn client<'a>(w: &'a World, whose: &Client) -> SharedClient<'a> {
     let leads = w.leadership == Leadership::Leader;
-    SharedClient::new(shared, w.host.request.as_ref(), &w.authority.signed, leads, w.now_s)
+    let own = w.host.request.as_ref();
+    SharedClient::new(whose, &w.peers.authority, own, &w.authority.signed, leads, w.now_s)
 }
 
 /// What this unit's databag is to hold for the related authority, as key and value.
@@ -49,24 +77,36 @@ pub(super) fn shown(w: &World) -> (String, Option<String>) {
 /// PEM.
 fn requests(w: &World) -> Vec<&str> {
     let own = w.host.request.as_ref().map(|own| own.request.as_str());
-    own.into_iter().chain(client(w).request()).collect()
+    let clients = wanted(w).into_keys().filter_map(|whose| client(w, &whose).request());
+    own.into_iter().chain(clients).collect()
 }
 
-/// The client pair that the leader has to share with the other units.
-pub(super) fn client_to_share(w: &World) -> Option<Pair> {
-    if authority::is_internal(w) || w.authority.relation.is_none() {
-        return None;
+/// The client pair that the leader has to share with the other units, if another one is shared.
+pub(super) fn to_share(w: &World, whose: &Client) -> Option<Pair> {
+    client(w, whose).to_share()
+}
+
+/// What is in use here though the authority, which answers others, has taken its answer back: whose.
+pub(super) fn withdrawn(w: &World) -> Option<String> {
+    let Answers::Said(_) = w.authority.signed else { return None };
+    let (own, files) = (w.host.request.as_ref()?, w.host.credentials.as_ref()?);
+    let is_server =
+        own.key.trim() == files.server_key.trim() && w.authority.signed.to(&own.request).is_none();
+    if is_server {
+        return Some("the server".to_owned());
     }
-    client(w).to_share()
+    let clients = wanted(w).into_iter().find(|(whose, _)| client(w, whose).is_withdrawn());
+    clients.map(|(_, name)| format!("the client {name:?}"))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::worlds::ready;
+    use super::super::worlds::{consumer, ready, settled, three};
     use super::*;
     use crate::juju::Databag;
+    use crate::relations::authority::ClientRequest;
     use crate::tls::{Authority, Request, Validity};
 
     const LIFE_S: i64 = 9000;
@@ -90,17 +130,22 @@ mod tests {
                     request: made.csr_pem,
                     certificate: None,
                     made_s: w.now_s,
+                    consumers: w.host.request.as_ref().map(|own| own.consumers.clone()).unwrap_or_default(),
                     client: w.host.request.as_ref().and_then(|own| own.client.clone()),
                 }
             }
-            Step::MakeClientRequest => {
-                let made = Request::new("client", &[]).unwrap();
-                let client = crate::relations::authority::ClientRequest {
-                    key: made.key_pem,
-                    request: made.csr_pem,
-                    made_s: w.now_s,
-                };
-                OwnRequest { client: Some(client), ..w.host.request.clone().unwrap() }
+            Step::RenewClientRequests { make, forget } => {
+                let mut own = w.host.request.clone().unwrap();
+                own.consumers.retain(|tag, _| !forget.contains(tag));
+                for (whose, name) in make {
+                    let made = Request::new(name, &[]).unwrap();
+                    let request = ClientRequest { key: made.key_pem, request: made.csr_pem, made_s: w.now_s };
+                    match whose {
+                        Client::Shared => own.client = Some(request),
+                        Client::Relation(tag) => drop(own.consumers.insert(tag.clone(), request)),
+                    }
+                }
+                own
             }
             other => panic!("{other}"),
         };
@@ -131,6 +176,10 @@ mod tests {
             Answers::read(&Databag::from([("certificates".to_owned(), json!(all).to_string())]));
     }
 
+    fn shared(w: &World) -> Option<Pair> {
+        to_share(w, &Client::Shared)
+    }
+
     fn authority() -> Authority {
         let validity = Validity { not_before_s: 1_900_000_000, not_after_s: 2_100_000_000 };
         Authority::create("csr", validity).unwrap()
@@ -142,7 +191,7 @@ mod tests {
         assert_eq!(settle(&mut follower), ["make-request"]);
         assert_eq!(requests(&follower).len(), 1);
         let mut leader = fresh(Leadership::Leader);
-        assert_eq!(settle(&mut leader), ["make-request", "make-client-request"]);
+        assert_eq!(settle(&mut leader), ["make-request", "renew-client-requests"]);
         let shown: Vec<String> = requests(&leader).into_iter().map(str::to_owned).collect();
         assert_eq!(shown.len(), 2);
         leader.now_s += 10 * 365 * 86_400;
@@ -157,18 +206,18 @@ mod tests {
         let (mut w, authority) = (fresh(Leadership::Leader), authority());
         settle(&mut w);
         answer(&mut w, &authority);
-        w.peers.authority.client = client_to_share(&w);
-        assert!(w.peers.authority.client.is_some() && client_to_share(&w).is_none());
+        w.peers.authority.client = shared(&w);
+        assert!(w.peers.authority.client.is_some() && shared(&w).is_none());
         w.now_s += LIFE_S.unsigned_abs() / 3 * 2 - 1;
         assert!(settle(&mut w).is_empty());
         w.now_s += 1;
         let old: Vec<String> = requests(&w).into_iter().map(str::to_owned).collect();
-        assert_eq!(settle(&mut w), ["make-request", "make-client-request"]);
+        assert_eq!(settle(&mut w), ["make-request", "renew-client-requests"]);
         assert!(requests(&w).iter().all(|request| !old.contains(&(*request).to_owned())) && old.len() == 2);
         let before = w.peers.authority.client.clone();
-        assert_eq!(client_to_share(&w), None, "not answered yet");
+        assert_eq!(shared(&w), None, "not answered yet");
         answer(&mut w, &authority);
-        w.peers.authority.client = client_to_share(&w);
+        w.peers.authority.client = shared(&w);
         assert!(w.peers.authority.client.is_some() && w.peers.authority.client != before);
         assert!(settle(&mut w).is_empty());
     }
@@ -197,5 +246,54 @@ mod tests {
         answer(&mut w, &authority);
         w.now_s += LIFE_S.unsigned_abs() + 1;
         assert!(settle(&mut w).is_empty());
+    }
+
+    #[test]
+    fn each_related_application_is_asked_for_once_requests_are_understood() {
+        let (mut w, authority) = (fresh(Leadership::Leader), authority());
+        let member = settled(0, &three());
+        (w.etcd, w.consumers) = (member.etcd, vec![consumer("db:7"), consumer("db:8")]);
+        assert_eq!(settle(&mut w), ["make-request", "renew-client-requests"]);
+        assert_eq!(requests(&w).len(), 2, "it may speak the older protocol alone");
+        answer(&mut w, &authority);
+        assert_eq!(settle(&mut w), ["renew-client-requests"]);
+        assert_eq!(requests(&w).len(), 4);
+        let db_7 = Client::Relation("db-7".to_owned());
+        assert_eq!(to_share(&w, &db_7), None, "not answered yet");
+        answer(&mut w, &authority);
+        let pair = to_share(&w, &db_7).unwrap();
+        w.peers.authority.client = shared(&w);
+        w.peers.authority.consumers.insert("db-7".to_owned(), pair.clone());
+        w.consumers.pop();
+        assert_eq!(settle(&mut w), ["renew-client-requests"], "one is gone");
+        assert_eq!((requests(&w).len(), w.host.request.as_ref().unwrap().consumers.len()), (3, 1));
+        // The next leader keeps what is good and asks for nothing; this one goes on asking.
+        w.leadership = Leadership::Follower;
+        assert_eq!(requests(&w).len(), 3);
+        let mut next = World { leadership: Leadership::Leader, ..fresh(Leadership::Leader) };
+        (next.peers, next.authority.signed) = (w.peers.clone(), w.authority.signed.clone());
+        next.consumers = w.consumers.clone();
+        assert_eq!(settle(&mut next), ["make-request"]);
+        w.peers.authority.consumers.clear();
+        assert_eq!(requests(&w).len(), 2, "another pair is in use");
+    }
+
+    #[test]
+    fn what_the_authority_takes_back_is_named() {
+        let (mut w, authority) = (fresh(Leadership::Leader), authority());
+        settle(&mut w);
+        answer(&mut w, &authority);
+        w.peers.authority.client = shared(&w);
+        w.host.credentials.as_mut().unwrap().server_key = w.host.request.clone().unwrap().key;
+        assert_eq!(withdrawn(&w), None);
+        let all = w.authority.signed.clone();
+        w.authority.signed = Answers::Said(vec![]);
+        assert_eq!(withdrawn(&w).as_deref(), Some("the server"));
+        w.host.credentials.as_mut().unwrap().server_key = "of another authority".to_owned();
+        assert_eq!(withdrawn(&w).as_deref(), Some("the client \"client\""));
+        w.authority.signed = Answers::Silent;
+        assert_eq!(withdrawn(&w), None, "another authority, which has not answered anyone yet");
+        w.authority.signed = all;
+        assert_eq!(withdrawn(&w), None);
     }
 }

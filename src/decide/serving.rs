@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{authority, clients, csr, ports, requests, restoring, service, snapd, space, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
-use crate::relations::authority::{REQUEST, share};
-use crate::relations::certificates::Pair;
+use crate::relations::authority::REQUEST;
+use crate::relations::certificates::{Pair, ask_for_clients};
 use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::csr::Answers;
 use crate::relations::db::{self, ClientData};
@@ -59,10 +59,15 @@ fn own_request(w: &World) -> (String, Option<String>) {
 fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
     let (relation, _) = w.authority.relation.clone().filter(|_| !authority::is_internal(w))?;
     let request = w.authority.request.as_ref()?;
-    let older = match &w.authority.signed {
-        Answers::Silent => request.write(),
+    let older: Changes = match &w.authority.signed {
+        Answers::Silent => {
+            request.write().into_iter().chain([ask_for_clients(&clients::asks_for(w))]).collect()
+        }
         // An authority that understands requests needs to make no key.
-        Answers::Said(_) => request.write().into_keys().map(|key| (key, None)).collect(),
+        Answers::Said(_) => {
+            let none = request.write().into_keys().map(|key| (key, None));
+            none.chain([ask_for_clients(&BTreeSet::new())]).collect()
+        }
         // What it understands cannot be told now: what was asked for stays.
         Answers::Unreadable(_) => return None,
     };
@@ -126,8 +131,7 @@ fn open_ports(w: &World) -> BTreeSet<u16> {
 fn application(w: &World, token: &str) -> Option<(RelationId, Changes)> {
     let relation = w.peers.relation.clone().filter(|_| w.leadership == Leadership::Leader)?;
     let cluster = cluster_record(w, token).map(|record| record.write()).unwrap_or_default();
-    let client = csr::client_to_share(w).map(|pair| share(&pair)).unwrap_or_default();
-    let changes = changes(&w.peers.application, &cluster.into_iter().chain(client).collect());
+    let changes = changes(&w.peers.application, &cluster.into_iter().collect());
     (!changes.is_empty()).then_some((relation, changes))
 }
 

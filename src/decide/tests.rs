@@ -367,6 +367,7 @@ fn certificates_that_end_soon_are_told_of_in_time() {
         certificate: None,
         made_s: 0,
         client: None,
+        consumers: Default::default(),
     };
     w.host.request = Some(own);
     assert!(certificates_need_a_look(&w.host, w.now_s), "this unit has to ask");

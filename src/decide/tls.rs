@@ -46,9 +46,17 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
         Answered::Refused(why) => {
             Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}")))
         }
-        Answered::Usable(_) => trust::why_it_waits(w),
-        Answered::Incomplete(_) => None,
+        Answered::Usable(_) => trust::why_it_waits(w).or_else(|| withdrawn(w, authority)),
+        Answered::Incomplete(_) => withdrawn(w, authority),
     }
+}
+
+/// What is in use stays: etcd asks no authority whether it still stands by a certificate.
+fn withdrawn(w: &World, authority: &str) -> Option<Status> {
+    let whose = csr::withdrawn(w).filter(|_| !authority::is_internal(w))?;
+    Some(Status::blocked(format!(
+        "Certificate of {whose} was withdrawn by {authority}, and is used until there is another one; relate {authority} anew"
+    )))
 }
 
 fn asking(w: &World) -> Status {

@@ -117,6 +117,14 @@ fn movement(w: &World) -> Move {
     }
 }
 
+/// Whether no unit trusts or needs any of these any more, which is certain.
+pub(super) fn is_dropped(w: &World, authorities: &Bundle) -> bool {
+    let Some(standing) = &w.host.standing else { return false };
+    let is_free = |all: &Bundle| !authorities.certificates().iter().any(|one| all.contains(one));
+    let own = w.host.restart_due.is_none() && is_free(&standing.trusted) && is_free(&needed(w));
+    own && who_does_not(w, |peer| peer.trust.trusted.as_ref().is_some_and(is_free)).is_none()
+}
+
 /// Rule 2.
 fn take(w: &World, standing: &Standing, new: &Credentials, authorities: &Bundle) -> Move {
     if let Some(name) = who_does_not(w, |peer| {

@@ -47,6 +47,7 @@ pub(super) fn first_hook(number: u32) -> World {
             published: Databag::new(),
             request: None,
             signed: Answers::Silent,
+            clients: BTreeMap::new(),
             answer: Answered::Incomplete("the CA certificate"),
         },
         consumers: vec![],

@@ -1,9 +1,11 @@
 //! What certificates this unit has been given, by the related authority or by its own application, checked before
 //! anything relies on them.
 
+use std::collections::BTreeMap;
+
 use super::juju::Facts;
 use crate::options::CertificateAuthority;
-use crate::relations::authority::{AuthorityRecord, Draft};
+use crate::relations::authority::{AuthorityRecord, Client, Draft};
 use crate::relations::certificates::{Answer, Pair, Request};
 use crate::relations::csr::Answers;
 use crate::relations::shared_client::SharedClient;
@@ -30,6 +32,7 @@ pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
             Err(why) => Answered::Refused(why),
         },
         signed: facts.signed.clone(),
+        clients: facts.answer.clients.clone(),
         request: facts.request.clone(),
     }
 }
@@ -53,12 +56,13 @@ fn related_answer(signed: &Answers, facts: &Facts, host: &Host, now_s: u64) -> A
     let own = host.request.as_ref();
     let server = own.and_then(|own| Some((own, signed.to(&own.request)?)));
     let leads = facts.leadership == Leadership::Leader;
-    let client = SharedClient::new(facts.peers.authority.client.as_ref(), own, signed, leads, now_s);
+    let client = SharedClient::new(&Client::Shared, &facts.peers.authority, own, signed, leads, now_s);
     let newer = Answer {
         ca: server.map(|(_, signed)| signed.ca.clone()),
         server: server
             .map(|(own, signed)| Pair { certificate: signed.certificate.clone(), key: own.key.clone() }),
         client: client.pair(),
+        clients: BTreeMap::new(),
     };
     let is_complete = |answer: &Answer| answer.server.is_some() && answer.client.is_some();
     if is_complete(&newer) || (*signed != Answers::Silent && !is_complete(&facts.answer)) {
@@ -76,7 +80,7 @@ fn internal_answer(facts: &Facts, host: &Host, now_s: u64) -> Answer {
         let certificate = signed_here.or_else(|| record.certificate_for(&facts.unit.tag(), &own.request));
         Some(Pair { certificate: certificate?.clone(), key: own.key.clone() })
     });
-    Answer { ca: record.certificate, server, client: record.client }
+    Answer { ca: record.certificate, server, client: record.client, ..Answer::default() }
 }
 
 /// What the certificates on this machine stand for; `None` when they are no certificates.

@@ -1,11 +1,13 @@
-//! The leader signs what the others have asked for and writes it into the application's peer databag.
+//! The leader signs what the others have asked for, or takes what the related authority has signed for clients, and writes it
+//! into the application's peer databag.
 
 use anyhow::{Context as _, Result};
 
 use crate::decide::authority::{Issue, to_issue};
+use crate::decide::{forgets_authority, to_share};
 use crate::issuing;
 use crate::juju::Tools;
-use crate::relations::authority::{AuthorityRecord, KEY};
+use crate::relations::authority::{AuthorityRecord, KEY, SHARED_NAME};
 use crate::relations::changes;
 use crate::world::World;
 
@@ -15,13 +17,16 @@ use crate::world::World;
 /// # Errors
 /// The authority's key cannot be read or kept; the others go on waiting.
 pub(super) async fn issue(world: &World, tools: &Tools) -> Result<Option<AuthorityRecord>> {
-    let (Some(issue), Some(relation)) = (to_issue(world), &world.peers.relation) else { return Ok(None) };
+    if let Some(record) = to_share(world) {
+        return share(record, world, tools).await.map(Some);
+    }
+    let Some(issue) = to_issue(world) else { return Ok(None) };
     let Issue { mut record, units, client, consumers, keep } = issue;
     let mut key = None;
     if keep || client || !units.is_empty() || !consumers.is_empty() {
         let authority = issuing::at_hand(world, tools).await?;
         if client {
-            record.client = Some(issuing::client_pair(&authority, issuing::CLIENT)?);
+            record.client = Some(issuing::client_pair(&authority, SHARED_NAME)?);
         }
         for (tag, request) in &units {
             record.issued.insert(tag.clone(), issuing::member(&authority, request)?);
@@ -33,12 +38,39 @@ pub(super) async fn issue(world: &World, tools: &Tools) -> Result<Option<Authori
             key = Some((KEY.to_owned(), issuing::keep(&authority, world, tools).await?));
         }
     }
-    let mut wanted = record.write(&world.peers.application);
-    wanted.extend(key);
-    let changes = changes(&world.peers.application, &wanted);
-    if !changes.is_empty() {
-        tools.relation_set_app(relation, &changes).await.context("cannot write the issued certificates")?;
+    if write(&record, key, world, tools).await? {
         tracing::info!(units = units.len(), "Issued certificates");
     }
     Ok(Some(record))
+}
+
+/// Under a related authority. The application's own, which nobody trusts any more, goes with its key.
+async fn share(record: AuthorityRecord, world: &World, tools: &Tools) -> Result<AuthorityRecord> {
+    let mut key = None;
+    if forgets_authority(world, &record) {
+        issuing::forget(world, tools).await?;
+        key = Some((KEY.to_owned(), None));
+    }
+    if write(&record, key, world, tools).await? {
+        tracing::info!(clients = record.consumers.len(), "Shared client certificates");
+    }
+    Ok(record)
+}
+
+/// Whether there was a difference to write; `key`: the authority's, as databag key and value.
+async fn write(
+    record: &AuthorityRecord,
+    key: Option<(String, Option<String>)>,
+    world: &World,
+    tools: &Tools,
+) -> Result<bool> {
+    let Some(relation) = &world.peers.relation else { return Ok(false) };
+    let mut wanted = record.write(&world.peers.application);
+    wanted.extend(key);
+    let changes = changes(&world.peers.application, &wanted);
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    tools.relation_set_app(relation, &changes).await.context("cannot write the issued certificates")?;
+    Ok(true)
 }

@@ -1,8 +1,9 @@
-//! The application's own certificate authority (`certificate_authority=internal`) in the databags of the peer relation.
+//! Certificates in the databags of the peer relation. Whatever the authority, the client pairs stand in the application's
+//! databag: the one that all units share, and one for each related application.
 //!
-//! Everything a unit needs stands in the application's databag, whoever leads: the authority's certificate, the
-//! client pair that all units share, one for each related application, and a certificate for each unit. The authority's key stands there on Juju 2.9
-//! only; later ones keep it as a secret of the application.
+//! With the application's own authority (`certificate_authority=internal`) everything else that a unit needs stands there
+//! too, whoever leads: the authority's certificate and one for each unit. The authority's key stands there on Juju 2.9 only;
+//! later ones keep it as a secret of the application.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,17 @@ const CLIENT_CERTIFICATE: &str = "client-certificate";
 const CLIENT_KEY: &str = "client-key";
 const ISSUED: &str = "certificate-";
 const CONSUMER: &str = "consumer-";
+/// Common name of the client certificate that everyone shares.
+pub const SHARED_NAME: &str = "client";
+
+/// Whose client pair.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Client {
+    /// The one that all units share, and everyone who has none of its own.
+    Shared,
+    /// A related application's, by the relation's tag (`db-7`).
+    Relation(String),
+}
 
 /// This unit's own key and its request, in one file, so that the two always belong together.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +51,12 @@ pub struct OwnRequest {
     /// For the client certificate that all units share, on a unit that has asked the related authority for one.
     #[serde(default)]
     pub client: Option<ClientRequest>,
+    /// The same for related applications, by the relation's tag (`db-7`).
+    #[serde(default)]
+    pub consumers: BTreeMap<String, ClientRequest>,
 }
 
-/// A key and request for the client certificate that all units share.
+/// A key and request for a client certificate.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientRequest {
     /// PKCS#8 PEM; the leader shares it with its certificate.
@@ -71,6 +86,14 @@ impl OwnRequest {
     pub fn as_request(&self) -> Request {
         Request { key_pem: self.key.clone(), csr_pem: self.request.clone() }
     }
+
+    /// This unit's request for a client certificate.
+    pub fn client(&self, whose: &Client) -> Option<&ClientRequest> {
+        match whose {
+            Client::Shared => self.client.as_ref(),
+            Client::Relation(tag) => self.consumers.get(tag),
+        }
+    }
 }
 
 /// An authority that this unit has made and that Juju has not taken yet. It is on disk before anything is signed
@@ -99,10 +122,10 @@ impl Draft {
     }
 }
 
-/// The authority as the application's databag holds it.
+/// The application's databag.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuthorityRecord {
-    /// Its certificate, PEM. Absent: there is no authority.
+    /// Certificate of the application's own authority, PEM. Absent: there is none.
     pub certificate: Option<String>,
     /// The client pair that all units share.
     pub client: Option<Pair>,
@@ -149,6 +172,27 @@ impl AuthorityRecord {
         known.chain(issued).chain(consumers).chain(own).collect()
     }
 
+    /// A client pair.
+    pub fn client(&self, whose: &Client) -> Option<&Pair> {
+        match whose {
+            Client::Shared => self.client.as_ref(),
+            Client::Relation(tag) => self.consumers.get(tag),
+        }
+    }
+
+    /// The record without the application's own authority, which nobody trusts any more.
+    #[must_use]
+    pub fn without_authority(&self) -> AuthorityRecord {
+        let of_another = |pair: &Pair| !self.is_issuer_of(&pair.certificate);
+        let consumers = self.consumers.iter().filter(|(_, pair)| of_another(pair));
+        AuthorityRecord {
+            certificate: None,
+            client: self.client.clone().filter(of_another),
+            consumers: consumers.map(|(tag, pair)| (tag.clone(), pair.clone())).collect(),
+            issued: BTreeMap::new(),
+        }
+    }
+
     /// Whether a new authority has to be made: there is none, or its time comes.
     pub fn wants_authority(&self, now_s: u64) -> bool {
         self.certificate.as_ref().is_none_or(|pem| is_due(pem, now_s))
@@ -188,14 +232,6 @@ impl AuthorityRecord {
         self.is_issuer_of(certificate)
             && crate::tls::asked(request).is_some_and(|asked| asked.public_key == leaf.public_key)
     }
-}
-
-/// What the application's databag is to hold for a client pair that the related authority signed.
-pub fn share(client: &Pair) -> Changes {
-    Changes::from([
-        (CLIENT_CERTIFICATE.to_owned(), Some(client.certificate.clone())),
-        (CLIENT_KEY.to_owned(), Some(client.key.clone())),
-    ])
 }
 
 /// Whether a certificate, asked for at `asked_s` and answered, has to be asked for again: two thirds of the time that it
@@ -249,6 +285,26 @@ mod tests {
         let without = AuthorityRecord { issued: BTreeMap::new(), consumers: BTreeMap::new(), ..record };
         assert_eq!(without.write(&bag)["certificate-etcd_0"], None);
         assert_eq!(without.write(&bag)["consumer-db-7"], None);
+    }
+
+    #[test]
+    fn an_authority_that_is_left_leaves_what_another_one_signed() {
+        let (own, other) = (draft(), draft());
+        let record = AuthorityRecord {
+            issued: BTreeMap::from([("etcd_0".to_owned(), "PEM".to_owned())]),
+            consumers: BTreeMap::from([
+                ("db-7".to_owned(), own.client.clone()),
+                ("db-8".to_owned(), other.client.clone()),
+            ]),
+            ..AuthorityRecord::default().with(Some(&own), NOW_S)
+        };
+        let rest = AuthorityRecord {
+            consumers: BTreeMap::from([("db-8".to_owned(), other.client.clone())]),
+            ..AuthorityRecord::default()
+        };
+        assert_eq!(record.without_authority(), rest);
+        let of_other = AuthorityRecord { client: Some(other.client), ..record };
+        assert!(of_other.without_authority().client.is_some());
     }
 
     #[test]

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Changes, ended};
 use crate::juju::{Databag, UnitName};
 
+/// In the requirer's databag: further client certificates, as JSON `{"<common name>": {"sans": []}}`.
+const CLIENT_REQUESTS: &str = "client_cert_requests";
+
 /// What this unit asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -43,6 +46,21 @@ impl Request {
     }
 }
 
+/// What this unit's databag is to hold for client certificates with these common names, as key and value.
+pub fn ask_for_clients(names: &BTreeSet<String>) -> (String, Option<String>) {
+    let all: serde_json::Map<String, serde_json::Value> =
+        names.iter().map(|name| (name.clone(), serde_json::json!({"sans": []}))).collect();
+    let text = (!all.is_empty()).then(|| serde_json::Value::from(all).to_string());
+    (CLIENT_REQUESTS.to_owned(), text)
+}
+
+/// The common names in what this unit's databag holds now: nobody else writes there.
+pub fn clients_asked_for(bag: &Databag) -> BTreeSet<String> {
+    let text = bag.get(CLIENT_REQUESTS).map(String::as_str).unwrap_or_default();
+    let all: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    all.into_iter().map(|(name, _)| name).collect()
+}
+
 /// A certificate and its key, PEM.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pair {
@@ -67,6 +85,16 @@ pub struct Answer {
     pub server: Option<Pair>,
     /// For consumers and this charm; the same for all units.
     pub client: Option<Pair>,
+    /// The client pairs that this unit has asked for by their common names. An answer that cannot be understood is none:
+    /// those it was for go on with what they have.
+    pub clients: BTreeMap<String, Pair>,
+}
+
+/// A client pair as the authority writes it.
+#[derive(serde::Deserialize)]
+struct Processed {
+    cert: String,
+    key: String,
 }
 
 impl Answer {
@@ -84,7 +112,15 @@ impl Answer {
             Some(Pair { certificate: with_chain(certificate, chain), key: ended(key) })
         };
         let tag = unit.tag();
+        let processed = all.get(format!("{tag}.processed_client_requests").as_str()).copied();
+        let processed: BTreeMap<String, serde_json::Value> =
+            processed.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let for_client = |(name, made): (String, serde_json::Value)| {
+            let Processed { cert, key } = serde_json::from_value(made).ok()?;
+            Some((name, Pair { certificate: with_chain(&cert, chain), key: ended(&key) }))
+        };
         Answer {
+            clients: processed.into_iter().filter_map(for_client).collect(),
             ca: all.get("ca").map(|ca| ended(ca)),
             server: pair(&format!("{tag}.server.cert"), &format!("{tag}.server.key")),
             client: pair("client.cert", "client.key"),
@@ -128,7 +164,26 @@ mod tests {
             ("ca".to_owned(), "CA".to_owned()),
         ]);
         let answer = Answer::read(&unit(), [&bag]);
-        assert_eq!(answer, Answer { ca: Some("CA\n".into()), server: None, client: None });
+        assert_eq!(answer, Answer { ca: Some("CA\n".into()), ..Answer::default() });
+    }
+
+    #[test]
+    fn further_client_pairs_come_by_their_common_names() {
+        let names = BTreeSet::from(["app-db-7".to_owned()]);
+        let (key, value) = ask_for_clients(&names);
+        let bag = Databag::from([(key, value.unwrap())]);
+        assert_eq!(bag["client_cert_requests"], r#"{"app-db-7":{"sans":[]}}"#);
+        assert_eq!(clients_asked_for(&bag), names);
+        assert_eq!(ask_for_clients(&BTreeSet::new()).1, None);
+        assert_eq!(clients_asked_for(&Databag::new()), BTreeSet::new());
+        let answered = |text: &str| {
+            let key = "etcd_10.processed_client_requests".to_owned();
+            Answer::read(&unit(), [&Databag::from([(key, text.to_owned())])]).clients
+        };
+        let pair = Pair { certificate: "C\n".to_owned(), key: "K\n".to_owned() };
+        let all = answered(r#"{"app-db-7": {"cert": "C", "key": "K", "more": 1}, "other": 1}"#);
+        assert_eq!(all, BTreeMap::from([("app-db-7".to_owned(), pair)]));
+        assert!(answered("nonsense").is_empty() && answered(r#"{"app-db-7": {"cert": "C"}}"#).is_empty());
     }
 
     #[test]

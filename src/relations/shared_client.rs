@@ -1,10 +1,11 @@
-//! The client pair that all units give to consumers, where the related authority signs requests: the leader asks for it
-//! with a key and request of its own and shares the pair in the application's peer databag.
+//! A client pair that all units give to consumers, where the related authority signs requests: the leader asks for it
+//! with a key and request of its own and shares the pair in the application's peer databag. There is one that everyone
+//! shares, and one for each related application; the rules are the same for all.
 //!
 //! Whoever asked goes on asking as long as its pair is shared, leader or not: authorities drop and revoke what nobody
 //! asks for. A pair that is good stays, whoever leads.
 
-use super::authority::{ClientRequest, OwnRequest, is_due, wants_successor};
+use super::authority::{AuthorityRecord, Client, ClientRequest, OwnRequest, is_due, wants_successor};
 use super::certificates::Pair;
 use super::csr::{Answers, Signed};
 use crate::tls::{self, Bundle};
@@ -21,17 +22,18 @@ pub struct SharedClient<'a> {
 }
 
 impl<'a> SharedClient<'a> {
-    /// `shared`: from the application's databag; `own`: this unit's requests; `now_s`: Unix time in seconds.
+    /// `record`: the application's databag; `own`: this unit's requests; `now_s`: Unix time in seconds.
     pub fn new(
-        shared: Option<&'a Pair>,
+        whose: &Client,
+        record: &'a AuthorityRecord,
         own: Option<&'a OwnRequest>,
         answers: &'a Answers,
         leads: bool,
         now_s: u64,
     ) -> SharedClient<'a> {
-        let client = own.and_then(|own| own.client.as_ref());
+        let client = own.and_then(|own| own.client(whose));
         SharedClient {
-            shared,
+            shared: record.client(whose),
             own: client,
             signed: client.and_then(|client| answers.to(&client.request)),
             ca: answers.ca(own.map(|own| own.request.as_str())),
@@ -66,6 +68,11 @@ impl<'a> SharedClient<'a> {
         let is_over = |certificate: &str| wants_successor(certificate, own.made_s, self.now_s);
         self.signed.is_some_and(|signed| is_over(&signed.certificate))
             || (self.is_owner() && self.shared.is_some_and(|pair| is_over(&pair.certificate)))
+    }
+
+    /// The shared pair answers a request of this unit that the authority does not answer any more.
+    pub fn is_withdrawn(&self) -> bool {
+        self.is_owner() && self.signed.is_none()
     }
 
     /// This unit's request (PEM), as long as something depends on it.
@@ -106,6 +113,8 @@ impl<'a> SharedClient<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
@@ -133,6 +142,7 @@ mod tests {
             certificate: None,
             made_s: BEGIN_S,
             client: Some(ClientRequest { key: client.key_pem, request: client.csr_pem, made_s: BEGIN_S }),
+            consumers: BTreeMap::new(),
         }
     }
 
@@ -158,24 +168,33 @@ mod tests {
 
     const LEADS: bool = true;
 
+    fn record(shared: Option<&Pair>) -> AuthorityRecord {
+        AuthorityRecord { client: shared.cloned(), ..AuthorityRecord::default() }
+    }
+
     #[test]
     fn the_leader_asks_and_shares_and_the_others_take_what_is_shared() {
         let (authority, own, nothing) = (authority(), own(), Answers::Silent);
         let without = OwnRequest { client: None, ..own.clone() };
-        let new =
-            |shared, own, answers, leads| SharedClient::new(shared, Some(own), answers, leads, BEGIN_S + 1);
-        assert!(new(None, &without, &nothing, LEADS).wants_request());
-        assert!(!new(None, &without, &nothing, !LEADS).wants_request());
-        let asked = new(None, &own, &nothing, LEADS);
+        let none = record(None);
+        let new = |record, own, answers, leads| {
+            SharedClient::new(&Client::Shared, record, Some(own), answers, leads, BEGIN_S + 1)
+        };
+        assert!(new(&none, &without, &nothing, LEADS).wants_request());
+        assert!(!new(&none, &without, &nothing, !LEADS).wants_request());
+        let asked = new(&none, &own, &nothing, LEADS);
         assert!(!asked.wants_request() && asked.request().is_some() && asked.pair().is_none());
-        assert_eq!(new(None, &own, &nothing, !LEADS).request(), None, "it leads no longer");
+        assert_eq!(new(&none, &own, &nothing, !LEADS).request(), None, "it leads no longer");
         let answers = answers(&authority, &own);
-        let pair = new(None, &own, &answers, LEADS).to_share().unwrap();
+        let pair = new(&none, &own, &answers, LEADS).to_share().unwrap();
+        let taken = record(Some(&pair));
         assert_eq!(pair.key, own.client.as_ref().unwrap().key);
-        let owner = new(Some(&pair), &own, &answers, !LEADS);
+        let owner = new(&taken, &own, &answers, !LEADS);
         assert!(owner.request().is_some(), "its pair is in use");
         assert_eq!((owner.pair(), owner.to_share()), (Some(pair.clone()), None));
-        let next_leader = new(Some(&pair), &without, &answers, LEADS);
+        let others = Answers::Said(vec![]);
+        assert!(!owner.is_withdrawn() && new(&taken, &own, &others, !LEADS).is_withdrawn());
+        let next_leader = new(&taken, &without, &answers, LEADS);
         assert!(!next_leader.wants_request(), "what is good stays");
         assert_eq!((next_leader.pair(), next_leader.to_share()), (Some(pair.clone()), None));
     }
@@ -184,7 +203,10 @@ mod tests {
     fn two_thirds_later_the_leader_asks_again_and_nobody_else() {
         let (authority, own) = (authority(), own());
         let (answers, pair) = (answers(&authority, &own), pair(&authority, &own));
-        let at = |own, leads, now_s| SharedClient::new(Some(&pair), Some(own), &answers, leads, now_s);
+        let shared = record(Some(&pair));
+        let at = |own, leads, now_s| {
+            SharedClient::new(&Client::Shared, &shared, Some(own), &answers, leads, now_s)
+        };
         assert!(!at(&own, LEADS, BEGIN_S + 59).wants_request());
         assert!(at(&own, LEADS, BEGIN_S + 60).wants_request());
         assert!(!at(&own, !LEADS, BEGIN_S + 60).wants_request());
@@ -201,7 +223,9 @@ mod tests {
         let (old, new, own) = (authority(), authority(), own());
         let pair_of_old = pair(&old, &own);
         let answers = answers(&new, &own);
-        let at = |own, leads| SharedClient::new(Some(&pair_of_old), Some(own), &answers, leads, BEGIN_S + 1);
+        let shared = record(Some(&pair_of_old));
+        let at =
+            |own, leads| SharedClient::new(&Client::Shared, &shared, Some(own), &answers, leads, BEGIN_S + 1);
         let shared = at(&own, LEADS).to_share().unwrap();
         assert_eq!(shared.key, pair_of_old.key, "the same request was signed again");
         assert_ne!(shared.certificate, pair_of_old.certificate);

@@ -63,10 +63,14 @@ fn each_unit_asks_for_its_own_key_and_the_leader_for_the_clients() {
     model.settle(3);
     let writer = with_consumer(&model);
     assert_each_has_its_own(&model);
-    // The unit that asked for the client pair goes: what all have stays good.
-    let (client, pids) = (file(&model, "etcd/1", "client.crt"), pid(&model, "etcd/1"));
+    model.assert_known_by_their_own(&["consumer"]);
+    // The unit that asked for the clients' pairs goes: what all have stays good.
+    let own = || model.shell("consumer/0", "cat /var/lib/consumer/client.crt");
+    let (client, consumer, pids) = (file(&model, "etcd/1", "client.crt"), own(), pid(&model, "etcd/1"));
     model.remove_units(&["etcd/0"], 2);
     assert_eq!((file(&model, "etcd/2", "client.crt"), pid(&model, "etcd/1")), (client, pids));
+    model.assert_known_by_their_own(&["consumer"]);
+    assert_eq!(own(), consumer);
     writer.stop(2500);
 }
 
@@ -78,13 +82,15 @@ fn short_lived_certificates_are_renewed_without_a_restart() {
     model.settle(1);
     let writer = with_consumer(&model);
     let started = pid(&model, "etcd/0");
-    let mut seen = [BTreeSet::new(), BTreeSet::new()];
+    let mut seen = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+    model.assert_known_by_their_own(&["consumer"]);
     model.run(&["config", "csr-provider", &format!("validity={SHORT_S}")]);
     // The long-lived ones, those that replace them, and five renewals of each.
-    wait_until("five renewals of both certificates", Duration::from_secs(180), || {
+    wait_until("five renewals of each certificate", Duration::from_secs(180), || {
         for (seen, name) in seen.iter_mut().zip(["server.crt", "client.crt"]) {
             seen.insert(file(&model, "etcd/0", name));
         }
+        seen[2].insert(model.shell("consumer/0", "cat /var/lib/consumer/client.crt"));
         model.run(&["lab", "update-status", "etcd"]);
         std::thread::sleep(Duration::from_millis(500));
         seen.iter().all(|certificates| certificates.len() >= 7)
@@ -95,6 +101,7 @@ fn short_lived_certificates_are_renewed_without_a_restart() {
     model.wait(&["--idle"]);
     model.settle(1);
     nonsense_is_refused_until_it_is_taken_back(&model);
+    what_is_withdrawn_is_used_until_it_is_given_again(&model);
     assert_each_has_its_own(&model);
     model.assert_no_hook_failed();
 }
@@ -106,6 +113,22 @@ fn nonsense_is_refused_until_it_is_taken_back(model: &Model) {
     let refused =
         "Certificate from csr-provider cannot be used: its answer \"certificates\" cannot be understood";
     model.wait(&["etcd", "--status", "blocked", "--message", refused, "--idle"]);
+    model.run(&["lab", "update-status", "csr-provider"]);
+    model.settle(1);
+    assert_eq!((file(model, "etcd/0", "server.crt"), pid(model, "etcd/0")), before);
+}
+
+/// etcd asks no authority whether it still stands by a certificate: the operator has to know.
+fn what_is_withdrawn_is_used_until_it_is_given_again(model: &Model) {
+    let before = (file(model, "etcd/0", "server.crt"), pid(model, "etcd/0"));
+    let nothing = "relation-set -r $(relation-ids certificates) --app certificates=[]";
+    model.run(&["exec", "--unit", "csr-provider/0", "--", nothing]);
+    let withdrawn =
+        "Certificate of the server was withdrawn by csr-provider, and is used until there is another one";
+    model.wait(&["etcd", "--status", "blocked", "--message", withdrawn, "--idle"]);
+    assert_eq!((file(model, "etcd/0", "server.crt"), pid(model, "etcd/0")), before);
+    assert!(model.etcdctl("etcd/0", "endpoint health").contains("is healthy"));
+    model.assert_known_by_their_own(&["consumer"]);
     model.run(&["lab", "update-status", "csr-provider"]);
     model.settle(1);
     assert_eq!((file(model, "etcd/0", "server.crt"), pid(model, "etcd/0")), before);
@@ -129,6 +152,7 @@ fn it_takes_the_place_of_an_authority_that_makes_keys() {
     wait_until("the old authority to be dropped", Duration::from_secs(60), || {
         model.units("etcd").iter().all(|unit| file(&model, unit, "ca.crt").matches("BEGIN").count() == 1)
     });
+    model.assert_known_by_their_own(&["consumer"]);
     writer.stop(2000);
     assert_each_has_its_own(&model);
     for (unit, request) in model.units("etcd").iter().zip(requests) {

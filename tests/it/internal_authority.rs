@@ -47,27 +47,9 @@ fn certificates_come_from_the_application_itself(kind: Kind) {
 fn each_application_is_known_by_a_certificate_of_its_own(model: &Model) {
     model.deploy_consumer("other");
     model.wait(&["other", "--status", "active", "--idle"]);
-    for name in ["consumer", "other"] {
-        let unit = format!("{name}/0");
-        let subject = model.shell(&unit, "openssl x509 -noout -subject -in /var/lib/consumer/client.crt");
-        assert!(subject.starts_with(&format!("subject=CN = {name}-db-")), "{subject}");
-        let last = "import json; last = {}
-for line in open('/var/lib/consumer/seen.jsonl'):
-    said = json.loads(line); last[said['unit']] = said['client_cert'] + said['client_key']
-print(len(set(last.values())))";
-        assert_eq!(model.shell(&unit, &format!("python3 -c \"{last}\"")), "1\n", "units differ");
-    }
-    let kept = || {
-        model.run(&[
-            "exec",
-            "--unit",
-            &model.units("etcd")[0],
-            "--",
-            "relation-get -r $(relation-ids cluster) --app - etcd",
-        ])
-    };
-    assert_eq!(kept().matches("consumer-db-").count(), 2);
+    model.assert_known_by_their_own(&["consumer", "other"]);
+    assert_eq!(model.agreed().matches("consumer-db-").count(), 2);
     model.run(&["remove-relation", "other", "etcd"]);
     model.wait(&["--idle"]);
-    assert_eq!(kept().matches("consumer-db-").count(), 1);
+    assert_eq!(model.agreed().matches("consumer-db-").count(), 1);
 }

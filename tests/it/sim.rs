@@ -228,6 +228,35 @@ impl Model {
         (task["results"].clone(), message)
     }
 
+    /// What a consumer's certificate names it.
+    pub fn identity(&self, unit: &str) -> String {
+        let subject = self.shell(unit, &format!("openssl x509 -noout -subject -in {DATA}/client.crt"));
+        subject.trim().trim_start_matches("subject=CN = ").to_owned()
+    }
+
+    /// Waits until these consumers, of one unit each, have certificates of their own, the same from every unit of etcd.
+    pub fn assert_known_by_their_own(&self, consumers: &[&str]) {
+        let last = format!(
+            "import json; last = {{}}
+for line in open('{DATA}/seen.jsonl'):
+    said = json.loads(line); last[said['unit']] = said['client_cert'] + said['client_key']
+print(len(set(last.values())))"
+        );
+        for name in consumers {
+            let unit = format!("{name}/0");
+            wait_until("a certificate of its own from all units", Duration::from_secs(60), || {
+                self.identity(&unit).starts_with(&format!("{name}-db-"))
+                    && self.shell(&unit, &format!("python3 -c \"{last}\"")) == "1\n"
+            });
+        }
+    }
+
+    /// What the application's peer databag holds, as the first unit sees it.
+    pub fn agreed(&self) -> String {
+        let get = "relation-get -r $(relation-ids cluster) --app - etcd";
+        self.run(&["exec", "--unit", &self.units("etcd")[0], "--", get])
+    }
+
     /// `etcdctl` on a unit, with the credentials that the charm sets for root.
     pub fn etcdctl(&self, unit: &str, words: &str) -> String {
         self.shell(unit, &format!(". /etc/profile.d/etcd.sh; etcdctl {words}"))

@@ -7,7 +7,6 @@ use crate::decide;
 use crate::decide::serving::publication;
 use crate::decide::worlds::{consumer, done, settled, three};
 use crate::juju::Databag;
-use crate::options::CertificateAuthority;
 use crate::world::Roster;
 
 /// Unit `own` of three, with Prometheus and Grafana.
@@ -16,22 +15,6 @@ fn watched(own: u32, leadership: Leadership) -> World {
     w.leadership = leadership;
     w.consumers = vec![consumer("grafana:4"), consumer("prometheus:9"), consumer("prometheus:7")];
     w
-}
-
-/// While the application's own authority changes hands, a pair of before goes on with the bundle of now.
-#[test]
-fn prometheus_keeps_its_certificate_until_the_next_is_trusted() {
-    let mut w = watched(0, Leadership::Leader);
-    publish(&mut w);
-    w.authority.kind = CertificateAuthority::Internal;
-    let ca = |w: &World| w.host.credentials.clone().unwrap().ca;
-    let bundle = ca(&w).repeat(2);
-    w.host.credentials.as_mut().unwrap().ca = bundle.clone();
-    w.host.credentials.as_mut().unwrap().client_certificate = "another\n".into();
-    let (_, job) = request(&w, "prometheus:7");
-    assert_eq!((&job["ca_cert"], &job["client_cert"]), (&bundle.into(), &"client\n".into()));
-    w.consumers[2].published.clear();
-    assert_eq!(told(&w, "prometheus:7"), Changes::new(), "none is ready for it");
 }
 
 /// What is written to a relation.

@@ -65,6 +65,7 @@ fn the_older_request_is_taken_back_once_the_newer_one_is_understood() {
         certificate: None,
         made_s: w.now_s,
         client: None,
+        consumers: Default::default(),
     });
     let asked = |w: &World| {
         let (relation, _) = w.authority.relation.clone().unwrap();
