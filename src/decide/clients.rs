@@ -59,17 +59,29 @@ fn published(w: &World, one: &Consumer) -> Option<Pair> {
     Some(Pair { certificate: certificate.clone(), key: key.clone() })
 }
 
+fn leaf(pem: &str) -> Option<Certificate> {
+    Certificate::parse_chain(pem).ok()?.into_iter().next()
+}
+
 fn is_own(pair: &Pair, one: &Consumer) -> bool {
-    let leaf = Certificate::parse_chain(&pair.certificate).ok().and_then(|chain| chain.into_iter().next());
-    leaf.is_some_and(|leaf| leaf.common_name == Some(common_name(one)))
+    leaf(&pair.certificate).is_some_and(|leaf| leaf.common_name == Some(common_name(one)))
 }
 
 /// Whether a client can use it now. Certificates are changed only when every member trusts the new ones' authority: what
-/// this unit's own are of is trusted everywhere.
+/// this unit's own are of is trusted everywhere. One that nobody has renewed ends before its time, if the shared one does not.
 fn serves(w: &World, pair: &Pair) -> bool {
     let (Some(own), Some(standing)) = (&w.host.credentials, &w.host.standing) else { return false };
     let authorities = tls::issuers(&own.client_certificate, &standing.trusted);
-    is_usable(w, pair, &authorities.to_pem())
+    let ends_s = |pem: &str| leaf(pem).map_or(i64::MIN, |leaf| leaf.not_after_s);
+    let is_late = late_s(pair).is_none_or(|late_s| late_s <= w.now_s);
+    let is_outlived = is_late && ends_s(&own.client_certificate) > ends_s(&pair.certificate);
+    !is_outlived && is_usable(w, pair, &authorities.to_pem())
+}
+
+/// What is renewed never comes so far, Unix time in seconds: half of the last third of its life.
+fn late_s(pair: &Pair) -> Option<u64> {
+    let leaf = leaf(&pair.certificate)?;
+    u64::try_from(leaf.due_s().midpoint(leaf.not_after_s)).ok()
 }
 
 fn is_usable(w: &World, pair: &Pair, ca: &str) -> bool {
@@ -117,7 +129,7 @@ fn own(w: &World, tag: &str, name: &str) -> Option<Pair> {
     let Answered::Usable(offered) = &w.authority.answer else { return shared.cloned() };
     let fits = |pair: &&Pair| is_usable(w, pair, &offered.ca);
     let new = match w.authority.signed {
-        Answers::Said(_) => csr::to_share(w, &Client::Relation(tag.to_owned())),
+        Answers::Said(_) => csr::to_share(w, &of(tag)),
         Answers::Silent => {
             let made = made(w, name).filter(fits);
             made.filter(|pair| is_fresh(w, pair) || !shared.is_some_and(|pair| is_good(w, pair))).cloned()
@@ -125,6 +137,29 @@ fn own(w: &World, tag: &str, name: &str) -> Option<Pair> {
         Answers::Unreadable(_) => None,
     };
     new.or_else(|| shared.filter(|pair| fits(pair) || serves(w, pair)).cloned())
+}
+
+fn of(tag: &str) -> Client {
+    Client::Relation(tag.to_owned())
+}
+
+/// Whose pair the authority has given so that it cannot be used, and why: for the operator. That one goes on with another.
+pub(super) fn refused(w: &World) -> Option<String> {
+    let Answered::Usable(offered) = &w.authority.answer else { return None };
+    if authority::is_internal(w) || w.leadership == Leadership::Follower {
+        return None;
+    }
+    let answered = |tag: &str, name: &str| match w.authority.signed {
+        Answers::Said(_) => csr::answered(w, &of(tag)),
+        Answers::Silent => made(w, name).cloned(),
+        Answers::Unreadable(_) => None,
+    };
+    names(w).into_iter().find_map(|(tag, name)| {
+        let shared = w.peers.authority.consumers.get(&tag);
+        let new = answered(&tag, &name).filter(|_| !shared.is_some_and(|pair| is_good(w, pair)))?;
+        let why = tls::why_not_usable(&new.certificate, &new.key, &offered.ca, &[], w.now_s)?;
+        Some(format!("client certificate for {name} cannot be used: {why}"))
+    })
 }
 
 /// What an authority of the older protocol has made for a request that still stands.
@@ -160,18 +195,17 @@ pub(super) fn asks_for(w: &World) -> BTreeSet<String> {
     names(w).into_iter().filter(|(tag, name)| wants(tag, name)).map(|(_, name)| name).collect()
 }
 
-/// When the leader has to look at the shared pairs again, Unix time in seconds: the first of them is due then. Nobody else
-/// renews them.
+/// When this unit has to look at the client pairs again, Unix time in seconds. The leader renews them when they are due; what
+/// nobody has renewed is replaced by every unit before it ends.
 pub fn look_again_s(w: &World) -> Option<u64> {
-    let renews = authority::is_internal(w) || matches!(w.authority.signed, Answers::Said(_));
-    if w.leadership != Leadership::Leader || !renews {
-        return None;
-    }
     let record = &w.peers.authority;
-    let pairs = record.client.iter().chain(record.consumers.values());
-    let leaves =
-        pairs.filter_map(|pair| Certificate::parse_chain(&pair.certificate).ok()?.into_iter().next());
-    leaves.map(|leaf| u64::try_from(leaf.due_s()).unwrap_or(0)).min()
+    let renews = authority::is_internal(w) || matches!(w.authority.signed, Answers::Said(_));
+    let is_renewed_here = w.leadership == Leadership::Leader && renews;
+    let all = record.client.iter().chain(record.consumers.values()).filter(|_| is_renewed_here);
+    let due = all.filter_map(|pair| u64::try_from(leaf(&pair.certificate)?.due_s()).ok());
+    let own = w.consumers.iter().filter_map(|one| record.consumers.get(&one.relation.tag()));
+    let late = own.filter(|pair| serves(w, pair)).filter_map(late_s);
+    due.chain(late).min()
 }
 
 #[cfg(test)]

@@ -86,6 +86,11 @@ pub(super) fn to_share(w: &World, whose: &Client) -> Option<Pair> {
     client(w, whose).to_share()
 }
 
+/// What the authority has answered to this unit, unchecked.
+pub(super) fn answered(w: &World, whose: &Client) -> Option<Pair> {
+    client(w, whose).answered()
+}
+
 /// What is in use here though the authority, which answers others, has taken its answer back: whose.
 pub(super) fn withdrawn(w: &World) -> Option<String> {
     let Answers::Said(_) = w.authority.signed else { return None };

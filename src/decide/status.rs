@@ -1,6 +1,6 @@
 //! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
 
-use super::{Next, Waiting, leaving, requests, service, tls};
+use super::{Next, Waiting, clients, leaving, requests, service, tls};
 use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::Status;
 use crate::options::OptionError;
@@ -117,7 +117,8 @@ fn healthy(w: &World) -> Status {
             " (database at {percent}{OF_ITS_QUOTA}: run the action maintain, or raise quota_backend_bytes)"
         )
     });
-    let refused = requests::refused(w).map(|refused| format!(" ({refused})")).unwrap_or_default();
+    let refused = requests::refused(w).into_iter().chain(clients::refused(w));
+    let refused: String = refused.map(|refused| format!(" ({refused})")).collect();
     Status::active(healthy_with(voters) + note + &ending + &filling.unwrap_or_default() + &refused)
 }
 

@@ -81,7 +81,8 @@ impl<'a> SharedClient<'a> {
         self.own.filter(|_| is_needed).map(|own| own.request.as_str())
     }
 
-    fn answered(&self) -> Option<Pair> {
+    /// What the authority has answered to this unit's request, unchecked.
+    pub fn answered(&self) -> Option<Pair> {
         let (own, signed) = self.own.zip(self.signed)?;
         Some(Pair { certificate: signed.certificate.clone(), key: own.key.clone() })
     }

@@ -229,11 +229,40 @@ fn the_leader_looks_again_when_the_first_pair_is_due() {
     let related = authority();
     let (mut w, _) = world(CertificateAuthority::Relation, &related);
     record(&mut w, &pair_of(&related, "client-db-7"));
-    assert_eq!(look_again_s(&w), None, "the authority renews by itself");
+    let late_s = 1_999_999_940 + (9 * 86_400 + 60) / 6 * 5;
+    assert_eq!(look_again_s(&w), Some(late_s), "the authority renews by itself, or nobody does");
     w.authority.signed = Answers::Said(vec![]);
     assert_eq!(look_again_s(&w), Some(1_999_999_940 + (9 * 86_400 + 60) / 3 * 2));
     w.leadership = Leadership::Follower;
-    assert_eq!(look_again_s(&w), None);
+    assert_eq!(look_again_s(&w), Some(late_s));
+}
+
+#[test]
+fn what_nobody_renews_is_replaced_before_it_ends() {
+    let related = authority();
+    let (mut w, shared) = world(CertificateAuthority::Relation, &related);
+    let own = pair_of(&related, "client-db-7");
+    record(&mut w, &own);
+    w.now_s += 8 * 86_400;
+    assert_eq!(given(&w), Some(own.clone()), "the shared one ends at the same time");
+    let asked = Request::new("client-db-7", &[]).unwrap();
+    let shorter = Validity { not_after_s: VALIDITY.not_after_s - 60, ..VALIDITY };
+    let certificate = related.sign_client(&asked.csr_pem, "client-db-7", shorter).unwrap();
+    record(&mut w, &Pair { certificate, key: asked.key_pem });
+    assert_eq!(given(&w), Some(shared));
+    assert_eq!(look_again_s(&w), None, "that is done");
+}
+
+#[test]
+fn a_pair_that_cannot_be_used_is_named_to_the_operator() {
+    let related = authority();
+    let (mut w, shared) = world(CertificateAuthority::Relation, &related);
+    assert_eq!(refused(&w), None);
+    says(&mut w, &Pair { key: shared.key, ..pair_of(&related, "client-db-7") });
+    let why = "client certificate for client-db-7 cannot be used: its key belongs to another certificate";
+    assert_eq!(refused(&w).as_deref(), Some(why));
+    record(&mut w, &pair_of(&related, "client-db-7"));
+    assert_eq!(refused(&w), None, "a good one is in use");
 }
 
 #[test]
