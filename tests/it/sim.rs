@@ -299,6 +299,8 @@ pub struct Writer<'a> {
 
 const WRITER: &str = "/var/lib/juju/agents/unit-{tag}/charm/writer.py";
 const DATA: &str = "/var/lib/consumer";
+/// Acknowledged writes: fewer prove nothing. A slow machine takes longer for them.
+const ENOUGH: u64 = 100;
 
 impl<'a> Writer<'a> {
     /// Starts once the consumer has its credentials, and returns when the first write is acknowledged.
@@ -318,6 +320,10 @@ impl<'a> Writer<'a> {
     /// Fails the test when one is missing or when writes paused for longer than `gap_ms` beyond what the machine itself was
     /// held up: it is shared, and its disk may stand still for seconds.
     pub fn stop(self, gap_ms: u64) {
+        wait_until("enough acknowledged writes", Duration::from_secs(60), || {
+            let lines = self.model.shell(&self.unit, &format!("wc -l < {DATA}/acknowledged"));
+            lines.trim().parse::<u64>().unwrap() > ENOUGH
+        });
         self.model.shell(&self.unit, &format!("touch {DATA}/stop"));
         let output = self.child.wait_with_output().unwrap();
         let summary: Value = serde_json::from_slice(&output.stdout)
@@ -326,7 +332,7 @@ impl<'a> Writer<'a> {
         let verified = self.model.shell(&self.unit, &format!("python3 {script} verify {DATA}"));
         let verified: Value = serde_json::from_str(&verified).unwrap();
         eprintln!("writer: {summary} {verified}");
-        assert!(summary["acknowledged"].as_u64().unwrap() > 100, "{summary}");
+        assert!(summary["acknowledged"].as_u64().unwrap() > ENOUGH, "{summary}");
         assert_eq!(verified["acknowledged"], summary["acknowledged"]);
         assert_eq!(verified["missing-count"], 0, "acknowledged writes are missing: {verified}");
         assert!(
