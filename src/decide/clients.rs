@@ -101,7 +101,11 @@ pub fn to_share(w: &World) -> Option<AuthorityRecord> {
         record.consumers.retain(|tag, _| names.contains_key(tag));
     }
     if w.authority.relation.is_some() {
-        record.client = csr::to_share(w, &Client::Shared).or(record.client);
+        record.client = match w.authority.signed {
+            // It is no answer of this authority's, which hands the one that all share to every unit.
+            Answers::Silent => record.client.filter(|pair| is_in_use(w, pair)),
+            Answers::Said(_) | Answers::Unreadable(_) => csr::to_share(w, &Client::Shared).or(record.client),
+        };
         for (tag, name) in names {
             match own(w, &tag, &name) {
                 Some(pair) => drop(record.consumers.insert(tag, pair)),
@@ -127,16 +131,21 @@ pub fn forgets_authority(w: &World, record: &AuthorityRecord) -> bool {
 fn own(w: &World, tag: &str, name: &str) -> Option<Pair> {
     let shared = w.peers.authority.consumers.get(tag);
     let Answered::Usable(offered) = &w.authority.answer else { return shared.cloned() };
-    let fits = |pair: &&Pair| is_usable(w, pair, &offered.ca);
     let new = match w.authority.signed {
         Answers::Said(_) => csr::to_share(w, &of(tag)),
         Answers::Silent => {
-            let made = made(w, name).filter(fits);
+            let made = made(w, name).filter(|pair| is_usable(w, pair, &offered.ca));
             made.filter(|pair| is_fresh(w, pair) || !shared.is_some_and(|pair| is_good(w, pair))).cloned()
         }
         Answers::Unreadable(_) => None,
     };
-    new.or_else(|| shared.filter(|pair| fits(pair) || serves(w, pair)).cloned())
+    new.or_else(|| shared.filter(|pair| is_in_use(w, pair)).cloned())
+}
+
+/// It is of the authority that answers, or of the one that is used still. While nothing is certain everything is.
+fn is_in_use(w: &World, pair: &Pair) -> bool {
+    let Answered::Usable(offered) = &w.authority.answer else { return true };
+    is_usable(w, pair, &offered.ca) || serves(w, pair)
 }
 
 fn of(tag: &str) -> Client {

@@ -52,6 +52,7 @@ fn each_application_has_a_pair_of_its_own_from_an_authority_that_makes_keys() {
     model.deploy_consumer("consumer");
     model.deploy_consumer("other");
     model.settle(2);
+    model.wait(&["--idle"]);
     for name in ["consumer", "other"] {
         model.wait(&[name, "--status", "active", "--idle"]);
         assert_eq!(model.identity(&format!("{name}/0")), "client");
@@ -66,22 +67,24 @@ fn each_application_has_a_pair_of_its_own_from_an_authority_that_makes_keys() {
     model.assert_known_by_their_own(&["consumer", "other"]);
     let pair = |unit: &str| model.shell(unit, PAIR);
     assert_ne!(pair("consumer/0"), pair("other/0"));
-    let [writer, other] = writers;
-    other.stop(1000);
-
-    model.run(&["remove-relation", "other", "etcd"]);
-    model.wait(&["--idle"]);
-    assert_eq!(model.agreed().matches("consumer-db-").count(), 1);
-    assert_eq!(asked("etcd/0").matches("sans").count(), 1);
     // The unit that asked goes: the next leader keeps what is good and asks for nothing.
-    let before = pair("consumer/0");
+    let before = (pair("consumer/0"), pair("other/0"));
     model.remove_units(&["etcd/0"], 1);
-    model.assert_known_by_their_own(&["consumer"]);
-    assert_eq!((pair("consumer/0"), asked("etcd/1").trim()), (before, ""));
+    model.assert_known_by_their_own(&["consumer", "other"]);
+    assert_eq!((pair("consumer/0"), pair("other/0"), asked("etcd/1").trim()), (before.0, before.1, ""));
+    // It does ask for who comes now.
     model.deploy_consumer("late");
     model.wait(&["late", "--status", "active", "--idle"]);
     model.assert_known_by_their_own(&["late"]);
-    writer.stop(GAP_MS);
+    assert_eq!(
+        (asked("etcd/1").matches("sans").count(), model.agreed().matches("consumer-").count()),
+        (1, 3)
+    );
+    writers.into_iter().for_each(|writer| writer.stop(GAP_MS));
+    model.run(&["remove-relation", "late", "etcd"]);
+    model.run(&["remove-relation", "other", "etcd"]);
+    model.wait(&["--idle"]);
+    assert_eq!((asked("etcd/1").trim(), model.agreed().matches("consumer-").count()), ("", 1));
     model.assert_no_hook_failed();
 }
 

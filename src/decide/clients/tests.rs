@@ -191,6 +191,10 @@ fn a_pair_goes_with_its_relation_or_when_nobody_trusts_it_and_stays_when_nothing
     w.authority.clients.clear();
     use_it(&mut w, &new);
     assert_eq!(shared_by(&w), None, "no member trusts it");
+    w.peers.authority.client = Some(own.clone());
+    assert_eq!(to_share(&w).unwrap().client, None, "nor this one, which another authority signed for all");
+    w.authority.answer = Answered::Incomplete("the CA certificate");
+    assert!(to_share(&w).unwrap().client.is_some());
     w.authority.relation = None;
     assert_eq!(shared_by(&w), Some(own));
     w.consumers.clear();
