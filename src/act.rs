@@ -10,6 +10,7 @@ mod snap;
 mod storage;
 mod upgrade;
 
+pub use membership::{give_back_left_lock, restart_lock};
 pub use reinstall::reinstall;
 pub use storage::RULES as STORAGE_RULES;
 

@@ -35,7 +35,7 @@ mod worlds;
 
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
-pub use ports::is_moving;
+pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
 pub use snapd::STORE as STORE_PROXY;

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use super::{Trouble, files};
 use crate::decide;
-use crate::etcd::{self, Client, Credentials, MemberId};
+use crate::etcd::{self, Client, Credentials, Lock, MemberId};
 use crate::host;
 use crate::observe;
 use crate::world::{Door, World};
@@ -101,6 +103,15 @@ pub(super) async fn rolling_restart(world: &World) -> Result<(), Trouble> {
     rolling(world, async || restart(world).await).await
 }
 
+/// For restarts that are not among the steps. `client`: another member's, which stays.
+///
+/// # Errors
+/// Another unit has it, or the cluster does not give it.
+pub async fn restart_lock(client: &Client, world: &World) -> anyhow::Result<Lock> {
+    let lock = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await;
+    lock.context("cannot take the restart lock")?.context("another unit is restarting")
+}
+
 /// The same around another way to restart.
 pub(super) async fn rolling(
     world: &World,
@@ -141,7 +152,10 @@ pub(super) async fn rolling(
 }
 
 /// A run of this unit that was killed has left its lock: nobody else should have to wait for the end of the lease.
-pub(super) async fn give_back_left_lock(world: &World) -> Result<(), Trouble> {
+///
+/// # Errors
+/// The other members cannot be asked.
+pub async fn give_back_left_lock(world: &World) -> Result<(), Trouble> {
     if others(world).next().is_none() {
         return Ok(());
     }

@@ -89,7 +89,6 @@ impl Cluster {
     }
 
     /// A cluster by one client URL.
-    #[cfg(test)]
     pub fn at(client: Client, credentials: Credentials) -> Cluster {
         Cluster { client, credentials, own: None }
     }

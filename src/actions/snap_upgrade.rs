@@ -1,5 +1,7 @@
-//! `snap-upgrade`: from Debian's package of etcd to the snap. Invariant: the package's data is copied and never written to,
+//! `snap-upgrade`: from Debian's package of etcd to the snap. Invariant: a lone member's data is copied and never written to,
 //! so that its service can be brought back at any moment until the snap's etcd is healthy; only then the package goes.
+
+mod several;
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -27,11 +29,21 @@ const COPY: Duration = Duration::from_secs(60 * 60);
 /// From the snap's first start to its service.
 const START: Duration = Duration::from_secs(120);
 
+/// Of the package's cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// Its data is copied.
+    One,
+    /// Its data is moved.
+    Several,
+}
+
 struct Migration<'a> {
     facts: &'a Facts,
     tools: &'a Tools,
     options: package::PackageOptions,
     source: Source,
+    size: Size,
     /// Where a copy of the data is kept, if it is wanted.
     target: Option<PathBuf>,
 }
@@ -45,28 +57,46 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     let mut results = Results::from([("package-options".to_owned(), options.all())]);
     let serves = matches!(&world.etcd.door, Door::Open(_));
     if !serves {
-        check(&world, &options)?;
-        check_is_alone(&options).await?;
+        let size = check(&world, &options).await?;
         let source = source(&facts, parameters, tools).await?;
-        let target = if parameters.flag("backup")? { Some(target(parameters)?) } else { None };
-        let migration = Migration { facts: &facts, tools, options: options.clone(), source, target };
-        if let Some(archive) = migration.run().await? {
+        // What has moved already was saved before.
+        let has_moved = several::has_moved(&world, &options);
+        let target = if parameters.flag("backup")? && !has_moved { Some(target(parameters)?) } else { None };
+        let lock = match size {
+            Size::Several if !has_moved => Some(several::check(&world, &options).await?),
+            Size::Several | Size::One => None,
+        };
+        let migration = Migration { facts: &facts, tools, options: options.clone(), source, size, target };
+        let moved = migration.run().await;
+        if let Some(lock) = lock {
+            several::give_back_lock(lock).await;
+        }
+        if let Some(archive) = moved? {
             results.insert("backup".to_owned(), archive.display().to_string());
         }
     }
+    if several::is_marked(&options) {
+        let world = observe::world(&facts, tools, &Tried::default()).await?;
+        several::give_back_left_lock(&world).await;
+    }
     tell(tools, "the snap's etcd is healthy; purging the package").await;
     let kept = purge(&options).await?;
-    results.insert("data-kept".to_owned(), kept.display().to_string());
+    if kept.join("member").exists() {
+        results.insert("data-kept".to_owned(), kept.display().to_string());
+    }
     Ok(Report::of(results))
 }
 
 /// Everything that can be known before anything is touched.
-fn check(world: &World, options: &package::PackageOptions) -> Result<()> {
+async fn check(world: &World, options: &package::PackageOptions) -> Result<Size> {
     if world.host.credentials.is_none() && !matches!(world.authority.answer, Answered::Usable(_)) {
         bail!("this unit has no certificates yet; relate etcd to a certificate authority and run this again");
     }
     if let Err(errors) = &world.options {
         bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+    }
+    if several::has_moved(world, options) {
+        return Ok(Size::Several);
     }
     let log = options.data().join("member/wal");
     ensure!(
@@ -75,22 +105,16 @@ fn check(world: &World, options: &package::PackageOptions) -> Result<()> {
         options.data().display(),
         package::OPTIONS
     );
-    Ok(())
+    Ok(if is_alone(options).await { Size::One } else { Size::Several })
 }
 
-/// A copy of one of several members would promise its peers what the original, if it came back, knew nothing of. Where the
-/// server does not answer, its options tell what it began with.
-async fn check_is_alone(options: &package::PackageOptions) -> Result<()> {
-    let members = match package::members(options).await {
-        Some(members) => members,
-        None if options.get("ETCD_DISCOVERY").or(options.get("ETCD_DISCOVERY_SRV")).is_some() => 2,
-        None => options.get("ETCD_INITIAL_CLUSTER").map_or(1, |members| members.split(',').count()),
-    };
-    ensure!(
-        members <= 1,
-        "the package's etcd is one of {members} members, of which none is moved alone: stop the writers, save a snapshot with the package's etcdctl (ETCDCTL_API=3 etcdctl snapshot save FILE), deploy a new application with --resource snapshot=FILE, and run its action restore"
-    );
-    Ok(())
+/// Where the server does not answer, its options tell what it began with.
+async fn is_alone(options: &package::PackageOptions) -> bool {
+    match package::members(options).await {
+        Some(members) => members == 1,
+        None if options.get("ETCD_DISCOVERY").or(options.get("ETCD_DISCOVERY_SRV")).is_some() => false,
+        None => options.get("ETCD_INITIAL_CLUSTER").is_none_or(|members| !members.contains(',')),
+    }
 }
 
 async fn source(facts: &Facts, parameters: &Parameters, tools: &Tools) -> Result<Source> {
@@ -118,7 +142,7 @@ impl Migration<'_> {
         let had_snap = Snap::new("etcd").installed()?.is_some();
         match self.change_over().await {
             Ok(archive) => Ok(archive),
-            Err(error) => match go_back(had_snap).await {
+            Err(error) => match self.go_back(had_snap).await {
                 Ok(()) => Err(error.context("the package's etcd runs again as before")),
                 Err(trouble) => {
                     Err(anyhow!("{error:#}; and the package's etcd could not be started again: {trouble:#}"))
@@ -141,9 +165,14 @@ impl Migration<'_> {
         if matches!(world.host.snap, Reading::Known(None)) {
             self.perform(&Step::InstallSnap(self.source.clone()), &world).await?;
         }
-        check_version(&self.look().await?).await?;
-        tell(self.tools, "copying the data").await;
-        self.copy_data().await?;
+        check_version(&self.look().await?, self.size).await?;
+        match self.size {
+            Size::One => {
+                tell(self.tools, "copying the data").await;
+                self.copy_data().await?;
+            }
+            Size::Several => several::take(&self.options).await?,
+        }
         self.start().await?;
         Ok(archive)
     }
@@ -168,6 +197,24 @@ impl Migration<'_> {
         files::give_to("ubuntu", &partial).with_context(cannot)?;
         files::publish(&partial, &path).with_context(cannot)?;
         Ok(path)
+    }
+
+    /// A snap that this run has installed never served anybody, and makes room for another one.
+    async fn go_back(&self, had_snap: bool) -> Result<()> {
+        let snap = Snap::new("etcd");
+        if snap.installed()?.is_some() {
+            host::etcd_service().disable_now().await?;
+            if self.size == Size::Several {
+                several::give_back(&self.options).await?;
+            }
+            if !had_snap {
+                snap.remove(true).await?;
+            }
+        }
+        let service = package::service();
+        service.reset_failed().await?;
+        service.enable().await?;
+        Ok(service.start().await?)
     }
 
     async fn copy_data(&self) -> Result<()> {
@@ -200,10 +247,11 @@ impl Migration<'_> {
             }
             ensure!(world.host.data == Data::Present, "the copied data is incomplete");
             if let Some(status) = world.own_status()
+                && status.raft_leader.is_some()
                 && let Some(members) = world.members()
             {
                 ensure!(
-                    members.len() == 1,
+                    members.len() == 1 || self.size == Size::Several,
                     "the package's etcd belongs to a cluster of {} members",
                     members.len()
                 );
@@ -256,7 +304,8 @@ impl Migration<'_> {
 }
 
 /// The snap may be of the package's minor version or of the next: etcd's data goes no other way.
-async fn check_version(world: &World) -> Result<()> {
+/// Several members move within one minor version, so that each can go back while there are others.
+async fn check_version(world: &World, size: Size) -> Result<()> {
     let version = Run::new("/usr/bin/etcd").arg("--version").output().await?.text();
     let version = version.lines().find_map(|line| line.strip_prefix("etcd Version: "));
     let package: Version =
@@ -264,26 +313,11 @@ async fn check_version(world: &World) -> Result<()> {
     let snap = world.installed_version().context("cannot tell the version of the snap")?;
     let (from, to) = (package.minor_version(), snap.minor_version());
     ensure!(
-        to == from || to == from.next(),
+        to == from || (to == from.next() && size == Size::One),
         "the snap is etcd {snap} and the package {package}: set channel={} and run this again",
         Channel::stable(from)
     );
     Ok(())
-}
-
-/// A snap that this run has installed never served anybody, and makes room for another one.
-async fn go_back(had_snap: bool) -> Result<()> {
-    let snap = Snap::new("etcd");
-    if snap.installed()?.is_some() {
-        host::etcd_service().disable_now().await?;
-        if !had_snap {
-            snap.remove(true).await?;
-        }
-    }
-    let service = package::service();
-    service.reset_failed().await?;
-    service.enable().await?;
-    Ok(service.start().await?)
 }
 
 /// The data leaves what the package deletes; its options go with it.

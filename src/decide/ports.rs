@@ -37,7 +37,7 @@ pub(super) fn client_ports(host: &Host) -> Vec<u16> {
 }
 
 /// Where this unit's member is in the cluster; where it will be if it has none yet.
-pub(super) fn peer_url(w: &World) -> Option<String> {
+pub fn peer_url(w: &World) -> Option<String> {
     if w.host.data == Data::Empty {
         return registered(w).or_else(|| wanted_peer_url(w));
     }
