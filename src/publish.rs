@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::decide::serving::{self, Publication};
 use crate::juju::{Status, Tools};
+use crate::options::CertificateAuthority;
 use crate::relations::Changes;
 use crate::world::{Leadership, World};
 
@@ -19,8 +20,12 @@ use crate::world::{Leadership, World};
 pub async fn publish(mut world: World, status: &Status, tools: &Tools) -> Result<World> {
     let token = uuid::Uuid::new_v4().simple().to_string();
     let issued = authority::issue(&world, tools).await.map_err(|error| {
-        tracing::error!(error = %format!("{error:#}"), "no certificates were issued");
-        Status::blocked(format!("The application's own authority: {error:#}"))
+        tracing::error!(error = %format!("{error:#}"), "no certificates were issued or shared");
+        let whose = match world.authority.kind {
+            CertificateAuthority::Internal => "The application's own authority",
+            CertificateAuthority::Relation => "Clients' certificates",
+        };
+        Status::blocked(format!("{whose}: {error:#}"))
     });
     if let Ok(Some(record)) = &issued {
         world.peers.authority = record.clone();

@@ -71,6 +71,9 @@ async fn write(
     if changes.is_empty() {
         return Ok(false);
     }
-    tools.relation_set_app(relation, &changes).await.context("cannot write the issued certificates")?;
+    tools
+        .relation_set_app(relation, &changes)
+        .await
+        .context("cannot write certificates to the application's databag")?;
     Ok(true)
 }
