@@ -3,6 +3,7 @@
 //! Read it as a runbook. The rule sets stand in order; the first that has something to say decides. After every
 //! step the world is looked at again, so no rule needs to know what another has done.
 
+mod addresses;
 pub mod authority;
 mod checks;
 mod clients;

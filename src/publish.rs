@@ -50,7 +50,7 @@ async fn databags(publication: &Publication, tools: &Tools) -> Result<()> {
     for (relation, changes) in &publication.unit {
         tools.relation_set(relation, changes).await.with_context(|| format!("cannot write to {relation}"))?;
     }
-    if let Some((relation, changes)) = &publication.application {
+    for (relation, changes) in publication.application.iter().chain(&publication.shared) {
         let written = tools.relation_set_app(relation, changes).await;
         written.with_context(|| format!("cannot write the application's data to {relation}"))?;
     }

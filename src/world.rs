@@ -221,6 +221,8 @@ pub struct Consumer {
     pub application: String,
     /// What this unit's databag on it holds now.
     pub published: Databag,
+    /// What this application's databag on it holds now, where that is used. Only the leader may read it.
+    pub shared: Option<Databag>,
     /// What its units say, where that matters.
     pub said: Vec<Databag>,
 }

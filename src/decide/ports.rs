@@ -6,7 +6,7 @@
 //!
 //! Each opening and closing is a restart in its turn.
 
-use super::{Next, membership, service};
+use super::{Next, addresses, membership, service};
 use crate::etcd::{OnDisk, read_config};
 use crate::juju::Status;
 use crate::options::Options;
@@ -121,15 +121,15 @@ fn why_taken(options: &Options, peer_urls: &[String]) -> Status {
 }
 
 /// Where this unit's member is by the word of a quorum.
-fn registered(w: &World) -> Option<String> {
+pub(super) fn registered(w: &World) -> Option<String> {
     membership::own_entry(w, w.members()?)?.peer_urls.first().cloned()
 }
 
 fn wanted_peer_url(w: &World) -> Option<String> {
-    Some(service::url(w.addresses.peer.as_ref()?, w.options.as_ref().ok()?.management_port))
+    Some(service::url(&addresses::peer(w)?, w.options.as_ref().ok()?.management_port))
 }
 
-fn on_disk(host: &Host) -> Option<OnDisk> {
+pub(super) fn on_disk(host: &Host) -> Option<OnDisk> {
     read_config(host.config.as_ref()?).ok()
 }
 
@@ -272,6 +272,7 @@ mod tests {
     fn a_member_at_another_address_tells_the_cluster_without_a_restart() {
         let mut w = told(2379, 2380);
         w.addresses.peer = Some("10.0.0.9".into());
+        w.host.standing.as_mut().unwrap().addresses.insert("10.0.0.9".parse().unwrap());
         tell_the_cluster(&mut w, "https://10.0.0.9:2380");
         let Next::Do(Step::WriteConfig { restart, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
         assert!(!restart, "a member with data does not read its advertised URL");

@@ -3,8 +3,9 @@
 
 use crate::relations::certificates::Pair;
 use crate::relations::db::ClientData;
+use crate::relations::prometheus::Origin;
 use crate::relations::requests::{self, RequestId};
-use crate::relations::{Changes, Endpoint, grafana, prometheus};
+use crate::relations::{Changes, Endpoint, changes, grafana, prometheus};
 use crate::world::{Consumer, Leadership, World};
 
 /// What a status can hold of another charm's words, characters.
@@ -18,14 +19,21 @@ pub(super) fn wanted(w: &World, one: &Consumer, data: Option<&ClientData>) -> Op
         return Some(withdrawn);
     }
     let request = match one.endpoint {
-        Endpoint::Prometheus => prometheus::request(data?),
+        Endpoint::Prometheus => prometheus::request(data?, origin(w)),
         Endpoint::Grafana => match watcher(w) {
-            Some(watcher) => grafana::request(w.unit.application(), &source(w, watcher)?)?,
+            Some(watcher) if watcher.application.is_empty() => return None,
+            Some(watcher) => grafana::request(origin(w), &watcher.application)?,
             None => return Some(withdrawn),
         },
         Endpoint::Db | Endpoint::Proxy | Endpoint::Nrpe => return None,
     };
     Some(requests::ask(&one.published, id(w, one), request))
+}
+
+/// For the application's databag, where that can be read; it belongs to whoever leads, and so is never taken back.
+pub(super) fn shared(w: &World, one: &Consumer, data: Option<&ClientData>) -> Option<Changes> {
+    let published = one.shared.as_ref().filter(|_| w.leadership == Leadership::Leader)?;
+    Some(changes(published, &prometheus::job(prometheus::request(data?, origin(w)))))
 }
 
 /// Whether this unit speaks to monitoring charms for the application, and has something to take back when it leads no more.
@@ -64,9 +72,8 @@ fn watcher(w: &World) -> Option<&Consumer> {
     all.min_by_key(|one| one.relation.number())
 }
 
-fn source(w: &World, watcher: &Consumer) -> Option<grafana::Source> {
-    let application = Some(watcher.application.clone()).filter(|name| !name.is_empty())?;
-    Some(grafana::Source { application, request: id(w, watcher) })
+fn origin(w: &World) -> Origin<'_> {
+    Origin { model: &w.model, application: w.unit.application() }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
 use super::ports::{self, Ports, peer_url};
-use super::{Next, status, upgrade};
+use super::{Next, addresses, status, upgrade};
 use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
 use crate::options::{EnableV2, INSECURE_PORT, Options};
@@ -149,8 +149,9 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
     let peer_url = peer_url(w)?;
     let metrics_url = metrics_url(w, options)?;
     let Ports { client, peer } = ports::ports(w, options)?;
+    let (client_bind, peer_bind) = (addresses::client_bind(w), addresses::peer_bind(w));
     let mut listen_client_urls: Vec<String> =
-        client.iter().flat_map(|port| listen(options, &w.addresses.client_bind, *port)).collect();
+        client.iter().flat_map(|port| listen(options, &client_bind, *port)).collect();
     // A port that is being left is open until everybody has gone.
     if options.bind_with_insecure_http && !client.iter().chain(&peer).any(|port| *port == INSECURE_PORT) {
         listen_client_urls.push(format!("http://127.0.0.1:{INSECURE_PORT}"));
@@ -161,10 +162,10 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
         name: w.member_name(),
         data_dir: w.host.data_dir.to_owned(),
         listen_client_urls,
-        advertise_client_urls: vec![url(w.addresses.client.as_ref()?, *client.first()?)],
+        advertise_client_urls: vec![url(&addresses::client(w)?, *client.first()?)],
         listen_peer_urls: peer
             .into_iter()
-            .filter_map(|port| listen(options, &w.addresses.peer_bind, port).into_iter().next())
+            .filter_map(|port| listen(options, &peer_bind, port).into_iter().next())
             .collect(),
         initial_advertise_peer_urls: vec![peer_url],
         listen_metrics_urls: vec![metrics_url],

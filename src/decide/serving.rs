@@ -21,6 +21,8 @@ pub struct Publication {
     pub unit: Vec<(RelationId, Changes)>,
     /// The application's databag on the peer relation (leader only).
     pub application: Option<(RelationId, Changes)>,
+    /// The application's databags on other relations (leader only).
+    pub shared: Vec<(RelationId, Changes)>,
     /// Leader settings for units of the earlier charm (leader, Juju before 4).
     pub settings: Changes,
     /// The client ports to open; others that were opened before are closed. Empty: all stay as they are.
@@ -43,6 +45,7 @@ pub fn publication(w: &World, token: &str) -> Publication {
     Publication {
         unit: unit.collect(),
         application: application(w, token),
+        shared: shared(w),
         settings: settings(w),
         ports: open_ports(w),
         version: service::version(w).map(|version| version.to_string()),
@@ -79,10 +82,7 @@ fn certificate_request(w: &World) -> Option<(RelationId, Changes)> {
 /// have: an older set beats none.
 fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
     let all = client_data(w);
-    let data = |one: &Consumer| {
-        let Pair { certificate, key } = clients::pair(w, one)?;
-        Some(ClientData { certificate, key, ..all.clone()? })
-    };
+    let data = |one: &Consumer| for_one(w, one, all.as_ref());
     let wanted = |one: &Consumer| match one.endpoint {
         Endpoint::Db => data(one).as_ref().map(db::publish),
         Endpoint::Proxy => data(one).as_ref().map(proxy::publish),
@@ -91,6 +91,22 @@ fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
     };
     let told = |one: &Consumer| Some((one.relation.clone(), changes(&one.published, &wanted(one)?)));
     w.consumers.iter().filter_map(told).collect()
+}
+
+/// With a client certificate of its own.
+fn for_one(w: &World, one: &Consumer, all: Option<&ClientData>) -> Option<ClientData> {
+    let Pair { certificate, key } = clients::pair(w, one)?;
+    Some(ClientData { certificate, key, ..all?.clone() })
+}
+
+/// By the leader for the application.
+fn shared(w: &World) -> Vec<(RelationId, Changes)> {
+    let all = client_data(w);
+    let told = |one: &Consumer| {
+        let changes = requests::shared(w, one, for_one(w, one, all.as_ref()).as_ref())?;
+        Some((one.relation.clone(), changes))
+    };
+    w.consumers.iter().filter_map(told).filter(|(_, changes)| !changes.is_empty()).collect()
 }
 
 /// A unit speaks of itself once it votes; a member that is only down for a moment is still a member.

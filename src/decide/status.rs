@@ -1,6 +1,6 @@
 //! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
 
-use super::{Next, Waiting, clients, leaving, requests, service, tls};
+use super::{Next, Waiting, addresses, clients, leaving, requests, service, tls};
 use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::Status;
 use crate::options::OptionError;
@@ -37,6 +37,7 @@ fn of(w: &World) -> Status {
         return wrong_options(errors);
     }
     tls::trouble(w)
+        .or_else(|| addresses::why_it_waits(w))
         .or_else(|| without_quorum(w))
         .or_else(|| sick_members(w))
         .or_else(|| alarms(w))

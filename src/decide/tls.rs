@@ -2,8 +2,10 @@
 //!
 //! What is needed for the first start is here; what changes under a running server is in `trust`.
 
-use super::{Next, authority, csr, trust};
+use super::{Next, addresses, authority, csr, trust};
 use crate::juju::Status;
+use crate::relations::changes;
+use crate::relations::csr::Answers;
 use crate::step::Step;
 use crate::world::{Answered, Credentials, World};
 
@@ -43,6 +45,8 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
         None => return Some(Status::blocked("Missing relation to certificate authority.")),
     };
     match &w.authority.answer {
+        // This very hook asks for it.
+        Answered::Refused(_) if addresses::why_it_waits(w).is_some() && is_news(w) => None,
         Answered::Refused(why) => {
             Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}")))
         }
@@ -59,9 +63,20 @@ fn withdrawn(w: &World, authority: &str) -> Option<Status> {
     )))
 }
 
-fn asking(w: &World) -> Status {
+/// An authority of the older protocol has not heard yet of what this unit asks for now.
+fn is_news(w: &World) -> bool {
+    let asked = w.authority.request.as_ref().filter(|_| w.authority.signed == Answers::Silent);
+    asked.is_some_and(|request| !changes(&w.authority.published, &request.write()).is_empty())
+}
+
+/// Who is to sign.
+pub(super) fn authority(w: &World) -> &str {
     let related = w.authority.relation.as_ref().map_or("the certificate authority", |(_, app)| app);
-    let authority = if authority::is_internal(w) { "the application's leader" } else { related };
+    if authority::is_internal(w) { "the application's leader" } else { related }
+}
+
+fn asking(w: &World) -> Status {
+    let authority = authority(w);
     let trouble = w.tried.in_vain("make-request").map(|error| format!(": {error}")).unwrap_or_default();
     Status::waiting(format!("Requesting TLS certificates from {authority}{trouble}"))
 }

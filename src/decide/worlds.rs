@@ -118,6 +118,7 @@ pub(super) fn ready(number: u32) -> World {
     w.host.standing = Some(Standing {
         trusted: authority(),
         issuers: authority(),
+        addresses: w.addresses.all.iter().filter_map(|address| address.parse().ok()).collect(),
         not_after_s: 2_000_000_000 + 300 * 86_400,
         due_s: 2_000_000_000 + 200 * 86_400,
     });
@@ -233,6 +234,7 @@ pub(super) fn consumer(relation: &str) -> Consumer {
         relation,
         application: "client".to_owned(),
         published: Databag::new(),
+        shared: None,
         said: vec![],
     }
 }

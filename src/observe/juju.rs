@@ -106,6 +106,10 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
     let leadership =
         if leader.context("cannot ask for leadership")? { Leadership::Leader } else { Leadership::Follower };
     let options = Options::parse(&config.context("cannot read the options")?);
+    let mut consumers = consumers?;
+    if leadership == Leadership::Leader {
+        read_shared(&mut consumers, context, tools).await?;
+    }
     let addresses = addresses?;
     let authority = authority?;
     let names: Vec<String> = options
@@ -138,7 +142,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         request,
         addresses,
         peers,
-        consumers: consumers?,
+        consumers,
         model: context.model_uuid.clone().unwrap_or_default(),
         storage,
         offer: OnceCell::new(),
@@ -290,8 +294,9 @@ async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
     let ids = tools.relation_ids("certificates").await.context("cannot list the certificates relation")?;
     // The hook that ends a relation may still list it.
     let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
-    let alive = ids.into_iter().rfind(|id| ending.is_none_or(|relation| relation.id != *id));
-    let Some(relation) = alive else { return Ok(AuthorityBags::default()) };
+    let alive = ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id));
+    // While two are related, one takes over from the other. Juju sorts ids as texts.
+    let Some(relation) = alive.max_by_key(RelationId::number) else { return Ok(AuthorityBags::default()) };
     let (published, units, application) = tokio::join!(
         tools.relation_get(&relation, &context.unit),
         tools.relation_units(&relation),
@@ -323,6 +328,21 @@ async fn consumers(context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
     Ok(read?.into_iter().flatten().collect())
 }
 
+/// The application's databags where they are used; others than the leader may not read them.
+async fn read_shared(consumers: &mut [Consumer], context: &Context, tools: &Tools) -> Result<()> {
+    for one in consumers.iter_mut().filter(|one| one.endpoint == Endpoint::Prometheus) {
+        let read = tools.relation_get_app(&one.relation, context.unit.application()).await;
+        one.shared = match read {
+            // Leadership was lost since it was asked for.
+            Err(error) if error.is_permission_denied() => None,
+            read => {
+                Some(read.with_context(|| format!("cannot read the application's data on {}", one.relation))?)
+            }
+        };
+    }
+    Ok(())
+}
+
 async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
     let name = endpoint.name();
     let ids =
@@ -336,7 +356,7 @@ async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> R
         let application = application.with_context(|| format!("cannot tell who is related by {relation}"))?;
         let application = application.unwrap_or_default();
         let said = if endpoint.listens() { said(tools, &relation).await? } else { Vec::new() };
-        Ok(Consumer { endpoint, published, said, relation, application })
+        Ok(Consumer { endpoint, published, shared: None, said, relation, application })
     });
     join_all(read).await.into_iter().collect()
 }

@@ -1,5 +1,8 @@
 //! What the certificates on this machine stand for, and until when.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use crate::tls::{Bundle, Certificate};
 
 const DAY_S: i64 = 86_400;
@@ -11,6 +14,8 @@ pub struct Standing {
     pub trusted: Bundle,
     /// Those of them that signed the server's and the client's certificate.
     pub issuers: Bundle,
+    /// Where the server may be, by its certificate.
+    pub addresses: BTreeSet<IpAddr>,
     /// When the first of the two certificates ends, Unix time in seconds.
     pub not_after_s: u64,
     /// When the first of the two begins the last third of its life, Unix time in seconds.
@@ -18,8 +23,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// From PEM: the trusted authorities, and the leaves (their chains behind them); `None` when something is no
-    /// certificate.
+    /// From PEM: the trusted authorities, and the leaves (their chains behind them), the server's first; `None` when
+    /// something is no certificate.
     pub fn read(authorities: &str, leaves: &[&str]) -> Option<Standing> {
         let trusted = Bundle::parse(authorities).ok()?.sorted();
         let first = |pem: &&str| Certificate::parse_chain(pem).ok()?.into_iter().next();
@@ -30,6 +35,10 @@ impl Standing {
         };
         Some(Standing {
             issuers: issuers.fold(Bundle::default(), |all, more| all.union(&more)).sorted(),
+            addresses: own
+                .first()
+                .map(|server| server.addresses.iter().copied().collect())
+                .unwrap_or_default(),
             not_after_s: earliest(|certificate| certificate.not_after_s),
             due_s: earliest(Certificate::due_s),
             trusted,

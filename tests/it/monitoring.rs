@@ -36,7 +36,14 @@ fn nagios_sees_what_is_wrong_and_when_it_is_blind(kind: Kind) {
     certificates_that_end_or_are_gone(&model);
     silence_is_unknown(&model);
 
+    // One agent takes over from the other.
+    model.deploy_charm("nrpe", "another");
+    model.run(&["integrate", "another", "etcd"]);
+    model.wait(&["--idle"]);
     model.run(&["remove-relation", "nrpe", "etcd"]);
+    model.wait(&["--idle"]);
+    check(&model, ALARMS, 0, "OK: ");
+    model.run(&["remove-relation", "another", "etcd"]);
     model.wait(&["--idle"]);
     assert_eq!(model.shell("etcd/0", FILES), "", "files were left behind");
     model.settle(1);

@@ -1,5 +1,6 @@
 //! Drives `juju-sim` as an operator would: by its command line, one model a test.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -260,6 +261,21 @@ print(len(set(last.values())))"
     /// `etcdctl` on a unit, with the credentials that the charm sets for root.
     pub fn etcdctl(&self, unit: &str, words: &str) -> String {
         self.shell(unit, &format!(". /etc/profile.d/etcd.sh; etcdctl {words}"))
+    }
+
+    /// What each unit of etcd tells a client's unit on an endpoint; not the addresses, which are Juju's.
+    pub fn told(&self, client: &str, endpoint: &str) -> Vec<BTreeMap<String, String>> {
+        let shown = self.run(&["show-unit", client, "--format", "json"]);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let relations = shown[client]["relation-info"].as_array().unwrap();
+        let relation = relations.iter().find(|relation| relation["endpoint"] == endpoint).unwrap();
+        let units = relation["related-units"].as_object().unwrap().values();
+        let own = |unit: &Value| {
+            let all: BTreeMap<String, String> = serde_json::from_value(unit["data"].clone()).unwrap();
+            let is_of_juju = |key: &str| key.ends_with("-address") || key == "egress-subnets";
+            all.into_iter().filter(|(key, _)| !is_of_juju(key)).collect()
+        };
+        units.map(own).collect()
     }
 
     /// The unit whose member is the raft leader.

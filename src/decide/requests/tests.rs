@@ -57,6 +57,26 @@ fn whoever_leads_asks_for_the_same() {
     assert_ne!(key, other, "two relations, two requests");
 }
 
+/// For the charms that look there.
+#[test]
+fn a_job_stands_in_the_applications_databag_too() {
+    let mut w = watched(1, Leadership::Leader);
+    assert_eq!(publication(&w, "t").shared, vec![], "it cannot be read");
+    w.consumers[2].shared = Some(Databag::new());
+    let told = publication(&w, "t").shared;
+    assert_eq!((told.len(), told[0].0.to_string().as_str()), (1, "prometheus:7"));
+    let text = told[0].1["job_etcd"].clone().unwrap();
+    let (mut job, (_, asked)): (Value, _) =
+        (serde_json::from_str(&text).unwrap(), request(&w, "prometheus:7"));
+    job["request_id"] = asked["request_id"].clone();
+    assert_eq!(job, asked);
+    w.consumers[2].shared = Some(Databag::from([("job_etcd".to_owned(), text)]));
+    assert_eq!(publication(&w, "t").shared, vec![], "once is enough");
+    w.consumers[2].shared = Some(Databag::new());
+    w.leadership = Leadership::Follower;
+    assert_eq!(publication(&w, "t").shared, vec![]);
+}
+
 #[test]
 fn what_was_asked_before_is_taken_back_with_the_next_or_with_the_lead() {
     let mut w = watched(0, Leadership::Leader);
@@ -82,7 +102,8 @@ fn the_dashboard_is_for_the_first_prometheus_and_goes_with_it() {
     let text = asked["dashboard"].to_string();
     let (_, job) = request(&w, "prometheus:7");
     assert!(text.contains("first - Juju generated source") && !text.contains("client - "), "{text}");
-    assert!(text.contains(&format!("etcd-{}", job["request_id"].as_str().unwrap())), "{text}");
+    assert!(text.contains("juju_model_uuid=\\\"m\\\""), "{text}");
+    assert_eq!(job["job_data"]["static_configs"][0]["labels"]["juju_model_uuid"], "m");
     publish(&mut w);
     w.consumers[2].application.clear();
     assert_eq!(told(&w, "grafana:4"), Changes::new(), "who it is cannot be told: what is there stays");
