@@ -176,7 +176,8 @@ impl Machines for LightMachines {
         for process in &processes {
             process.kill()?;
         }
-        for process in &processes {
+        // The holder, which is first, stays until the machines below it have ended.
+        for process in processes.iter().rev() {
             process.wait_gone(process::DEATH_LIMIT).await?;
         }
         block::detach_each(made_inside).await?;

@@ -121,6 +121,32 @@ async fn a_disk_fills_up_and_a_block_device_keeps_its_content() {
     assert_eq!(traces(&model.place.path().join("model/machines")), Vec::<String>::new());
 }
 
+/// The stopped program is a zombie when its machine has died, and whoever waits for it outside stopped with it.
+#[tokio::test]
+async fn a_machine_in_which_a_program_was_stopped_ends_all_the_same() {
+    let model = Model::new();
+    let machine = &*model.machine(0).await;
+    for power_off in ["kill", "destroy"] {
+        let mut command = machine.command(Path::new("/bin/sh"), Path::new("/"));
+        let mut outside = command.args(["-c", "kill -STOP $$"]).spawn().unwrap();
+        let stat = format!("/proc/{}/stat", outside.id().unwrap());
+        let end = Instant::now() + Duration::from_secs(20);
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(Instant::now() < end, "it was never stopped");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        match power_off {
+            "kill" => {
+                machine.kill().await.unwrap();
+                machine.start().await.unwrap();
+            }
+            _ => model.machines.destroy_all().await.unwrap(),
+        }
+        assert!(!outside.wait().await.unwrap().success());
+    }
+    assert_eq!(traces(model.place.path()), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_model_whose_processes_were_killed_is_still_cleared_away() {
     let model = Model::new();

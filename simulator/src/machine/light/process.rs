@@ -1,6 +1,7 @@
-//! Processes of the host that outlive whoever started them. Invariant: a process is only ever signalled after its start
-//! time was found to be the recorded one, so that a reused process id never hits a stranger.
+//! Processes of the host that outlive whoever started them. Invariant: a process is only ever told to end after its
+//! start time was found to be the recorded one, so that a reused process id never hits a stranger.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// How long a killed process may take to be gone.
 pub const DEATH_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often those are woken who keep a killed process from ending.
+const WAKE_EVERY: Duration = Duration::from_millis(100);
 
 /// A process, seen from the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,16 +63,45 @@ impl ProcessId {
     }
 
     /// Wait until nothing of it is left, at most `limit`.
+    ///
+    /// The first process of a namespace stays until the last zombie in it was buried, which those outside do who have
+    /// entered it. `nsenter` stops when what it runs is stopped, and buries nobody until it is woken.
     pub async fn wait_gone(&self, limit: Duration) -> Result<()> {
-        let end = Instant::now() + limit;
+        let begin = Instant::now();
+        let mut woken = begin;
         // A zombie whose parent is not ours may stay; by then the kernel has freed its namespaces.
         while self.is_alive() {
-            if Instant::now() > end {
+            if begin.elapsed() > limit {
                 bail!("cannot end process {}: it still runs after {} s", self.pid, limit.as_secs());
+            }
+            if woken.elapsed() > WAKE_EVERY {
+                wake_those_outside(self.pid);
+                woken = Instant::now();
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok(())
+    }
+}
+
+/// Let everyone go on who has entered the process namespace of `first` from outside. To those who were not stopped it is
+/// nothing.
+fn wake_those_outside(first: u32) {
+    let namespace =
+        |pid: &str, of: &str| std::fs::read_link(Path::new("/proc").join(pid).join("ns").join(of)).ok();
+    let Some(inside) = namespace(&first.to_string(), "pid") else { return };
+    let is_outside = |of: &Option<PathBuf>| of.as_ref().is_some_and(|own| *own != inside);
+    if !is_outside(&namespace("self", "pid")) {
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir("/proc") else { return };
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let Ok(pid) = name.parse() else { continue };
+        let entered = namespace(&name, "pid_for_children").is_some_and(|children| children == inside);
+        if entered && is_outside(&namespace(&name, "pid")) {
+            // It may have ended by itself meanwhile.
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
     }
 }
 
