@@ -38,10 +38,7 @@ pub(super) fn renew_client_requests(
     for (whose, name) in make {
         let made = Request::new(name, &[]).context("cannot make a signing request")?;
         let request = ClientRequest { key: made.key_pem, request: made.csr_pem, made_s: clock::now_s() };
-        match whose {
-            Client::Shared => own.client = Some(request),
-            Client::Relation(tag) => drop(own.consumers.insert(tag.clone(), request)),
-        }
+        own.set_client(whose, request);
     }
     save(host::OWN_REQUEST, &own)
 }

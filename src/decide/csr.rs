@@ -145,10 +145,7 @@ mod tests {
                 for (whose, name) in make {
                     let made = Request::new(name, &[]).unwrap();
                     let request = ClientRequest { key: made.key_pem, request: made.csr_pem, made_s: w.now_s };
-                    match whose {
-                        Client::Shared => own.client = Some(request),
-                        Client::Relation(tag) => drop(own.consumers.insert(tag.clone(), request)),
-                    }
+                    own.set_client(whose, request);
                 }
                 own
             }

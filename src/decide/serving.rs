@@ -106,7 +106,8 @@ fn shared(w: &World) -> Vec<(RelationId, Changes)> {
         let changes = requests::shared(w, one, for_one(w, one, all.as_ref()).as_ref())?;
         Some((one.relation.clone(), changes))
     };
-    w.consumers.iter().filter_map(told).filter(|(_, changes)| !changes.is_empty()).collect()
+    let read = w.consumers.iter().filter(|one| one.shared.is_some());
+    read.filter_map(told).filter(|(_, changes)| !changes.is_empty()).collect()
 }
 
 /// A unit speaks of itself once it votes; a member that is only down for a moment is still a member.

@@ -94,6 +94,14 @@ impl OwnRequest {
             Client::Relation(tag) => self.consumers.get(tag),
         }
     }
+
+    /// Puts a new request in the place of an earlier one.
+    pub fn set_client(&mut self, whose: &Client, request: ClientRequest) {
+        match whose {
+            Client::Shared => self.client = Some(request),
+            Client::Relation(tag) => drop(self.consumers.insert(tag.clone(), request)),
+        }
+    }
 }
 
 /// An authority that this unit has made and that Juju has not taken yet. It is on disk before anything is signed

@@ -11,6 +11,7 @@ use crate::decide::{self, DATA};
 use crate::etcd::{Client, Credentials, Lock, Member};
 use crate::host::{files, package};
 use crate::process::Run;
+use crate::tls::Bundle;
 use crate::world::{Answered, Data, World};
 
 /// What is left where a member cannot move.
@@ -108,13 +109,12 @@ fn is_expected(world: &World, member: &Member) -> bool {
 /// The members are taken to trust the same authorities.
 fn trusts(options: &package::PackageOptions, authorities: &str) -> Result<()> {
     let file = options.get("ETCD_PEER_TRUSTED_CA_FILE").context("its members use no TLS of their own")?;
-    let trusted = files::read(file).with_context(|| format!("cannot read {file}"))?.unwrap_or_default();
-    let trusted = String::from_utf8_lossy(&trusted);
-    let is_trusted = |certificate: &str| certificate.is_empty() || trusted.contains(certificate);
-    ensure!(
-        authorities.split("-----END CERTIFICATE-----").map(str::trim).all(is_trusted),
-        "{file} does not have the related certificate authority"
-    );
+    let trusted = files::read(file).with_context(|| format!("cannot read {file}"))?;
+    let trusted = trusted.with_context(|| format!("{file} is not there"))?;
+    let trusted = Bundle::parse(&String::from_utf8_lossy(&trusted))
+        .with_context(|| format!("cannot understand {file}"))?;
+    let authorities = Bundle::parse(authorities).context("cannot understand the related authority")?;
+    ensure!(trusted.contains_all(&authorities), "{file} does not have the related certificate authority");
     Ok(())
 }
 
