@@ -132,7 +132,7 @@ impl Agent {
             };
             if !is_up {
                 self.show("lost", "agent is not communicating with the server");
-                self.wait().await;
+                self.wait(None).await;
                 continue;
             }
             let unit = self.unit.clone();
@@ -151,7 +151,7 @@ impl Agent {
                 Some(operation) => self.perform(operation).await,
                 None => {
                     self.show("idle", "");
-                    self.wait().await;
+                    self.wait(self.next_due(due)).await;
                 }
             }
         }
@@ -166,17 +166,20 @@ impl Agent {
         }
     }
 
-    /// Waits for a change of the model, a request, or the next thing that time makes due.
-    async fn wait(&mut self) {
+    /// When time makes something else due than what was due already. What became due since lies in the past.
+    fn next_due(&self, due: Due) -> Option<Instant> {
         let retries = self.engine.store.read(|model| {
             let is_failed =
                 model.units.get(&self.unit).is_some_and(|unit| unit.agent.failed_hook().is_some());
             is_failed && model.is_enabled("automatically-retry-hooks")
         });
-        let now = Instant::now();
-        let retry_at = self.retry_at.filter(|at| retries && *at > now);
-        let update_status_at = Some(self.update_status_at).filter(|at| *at > now);
-        let deadline = retry_at.into_iter().chain(update_status_at).min();
+        let retry_at = self.retry_at.filter(|_| retries && !due.retry);
+        let update_status_at = Some(self.update_status_at).filter(|_| !due.update_status);
+        retry_at.into_iter().chain(update_status_at).min()
+    }
+
+    /// Waits for a change of the model, a request, or the time `deadline`.
+    async fn wait(&mut self, deadline: Option<Instant>) {
         let sleep = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at).await,

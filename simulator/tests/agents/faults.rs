@@ -91,9 +91,13 @@ fn a_reboot_runs_start_and_a_power_cut_fails_the_hook() {
     lab.must(&["config", "web", "word=other"]);
     lab.settle();
     assert_eq!(lab.hooks("web/0"), ["config-changed", "config-changed", "start"]);
-    lab.on("web/0", "config-changed", "[ -f /root/twice ] || { touch /root/twice; sleep 100; }");
+    lab.on(
+        "web/0",
+        "config-changed",
+        "[ -f /root/twice ] || { touch /root/twice; status-set maintenance sleeping; sleep 100; }",
+    );
     lab.must(&["config", "web", "word=third"]);
-    assert!(lab.running_hook("web/0").contains("running config-changed hook"));
+    lab.await_message("web/0", "sleeping");
     lab.must(&["lab", "kill-machine", "web/0"]);
     lab.must(&["lab", "start-machine", "web/0"]);
     lab.settle();
@@ -129,9 +133,13 @@ fn a_hook_that_lost_its_controller_is_ended_and_counts_as_failed() {
     lab.deploy("web", "1", &[]);
     lab.must(&["model-config", "hook-retry-initial=100ms"]);
     lab.hooks("web/0");
-    lab.on("web/0", "config-changed", "[ -f /root/once ] || { touch /root/once; sleep 1000; }");
+    lab.on(
+        "web/0",
+        "config-changed",
+        "[ -f /root/once ] || { touch /root/once; status-set maintenance sleeping; sleep 1000; }",
+    );
     lab.must(&["config", "web", "word=other"]);
-    assert!(lab.running_hook("web/0").contains("running config-changed hook"));
+    lab.await_message("web/0", "sleeping");
     lab.kill_controller();
     lab.settle();
     assert_eq!(lab.hooks("web/0"), ["config-changed", "config-changed"]);

@@ -70,15 +70,18 @@ impl Lab {
         stdout + &stderr
     }
 
-    /// Waits, bounded, until the unit's agent runs a hook, and says which.
-    pub fn running_hook(&self, unit: &str) -> String {
-        let application = unit.split('/').next().unwrap();
-        let path = format!("applications.{application}.units.{unit}.juju-status.message");
+    /// Waits, bounded, until a hook of the unit has set this workload message: then all that stands before it in its
+    /// script has been done, which the agent's "running" does not tell.
+    pub fn await_message(&self, unit: &str, message: &str) {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while !self.status(&path).contains("running") && std::time::Instant::now() < end {
+        while self.workload(unit) != format!("maintenance {message}") {
+            assert!(
+                std::time::Instant::now() < end,
+                "{unit} never says {message:?}: {}",
+                self.workload(unit)
+            );
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        self.status(&path)
     }
 
     /// Lets the hook or action of this name run a script from now on.
