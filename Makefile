@@ -24,8 +24,9 @@ setup: ## install what is missing on this machine
 charm: setup ## build and pack the charm: etcd_<platform>.charm (PLATFORM=amd64, arm64, ppc64el or s390x)
 	@scripts/pack $(PLATFORM)
 
+# With the features of the whole workspace, so that the tests need not build its libraries again.
 sim: setup ## build juju-sim, the small local Juju
-	@cargo build --locked --quiet --package juju-sim
+	@cargo build --locked --quiet --workspace --bin juju-sim
 
 demo: sim ## a three-unit TLS cluster on this machine
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)

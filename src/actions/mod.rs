@@ -24,8 +24,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 
 use self::parameters::Parameters;
+use crate::event::Event;
 use crate::juju::{Context, Tools};
 use crate::observe::{self, Local};
+use crate::reconcile;
 
 /// Results by dotted key, as `action-set` takes them.
 pub type Results = BTreeMap<String, String>;
@@ -59,10 +61,26 @@ pub async fn run(name: &str, context: &Context, tools: &Tools) -> Result<()> {
     if !report.results.is_empty() {
         tools.action_set(&report.results).await.context("cannot set the action's results")?;
     }
-    if let Some(failure) = report.failure {
-        tools.action_fail(&failure).await.context("cannot tell that the action failed")?;
+    match report.failure {
+        Some(failure) => {
+            tools.action_fail(&failure).await.context("cannot tell that the action failed")?;
+        }
+        None if changes_the_unit(name) => tell_what_stands_now(name, context, tools).await,
+        None => {}
     }
     Ok(())
+}
+
+/// Whether what the unit's status and relations tell may be true no more after the action.
+fn changes_the_unit(name: &str) -> bool {
+    matches!(name, "alarm-disarm" | "maintain" | "install" | "snap-upgrade" | "recover-quorum")
+}
+
+/// As after a hook: until the next one would be long for an operator who has just mended something.
+async fn tell_what_stands_now(name: &str, context: &Context, tools: &Tools) {
+    if let Err(error) = reconcile::run(context, Event::Look(name.to_owned()), tools).await {
+        tracing::warn!(error = format!("{error:#}"), "the status is brought up to date by the next hook");
+    }
 }
 
 async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report> {

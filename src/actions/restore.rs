@@ -94,7 +94,7 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
 async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Plan> {
     let resource = tools.resource("snapshot").await.into_path();
     let resource = resource.context(
-        "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE, then run restore again",
+        "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE.gz, then run restore again",
     )?;
     let config = look.host.config.as_deref().map(etcd::read_config).transpose()?;
     let config =

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::parameters::Parameters;
-use super::{HOME, Report, Results, install, tell};
+use super::{HOME, Report, Results, install, tell, tell_what_stands_now};
 use crate::act::{self, Trouble};
 use crate::backup::stamp;
 use crate::clock;
@@ -71,8 +71,13 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
         if let Some(lock) = lock {
             several::give_back_lock(lock).await;
         }
-        if let Some(archive) = moved? {
-            results.insert("backup".to_owned(), archive.display().to_string());
+        match moved {
+            Ok(Some(archive)) => drop(results.insert("backup".to_owned(), archive.display().to_string())),
+            Ok(None) => {}
+            Err(error) => {
+                tell_what_stands_now("snap-upgrade", context, tools).await;
+                return Err(error);
+            }
         }
     }
     if several::is_marked(&options) {

@@ -10,12 +10,12 @@ use crate::sim::Model;
 pub const ARCHIVES: &[(&str, &str, &str)] = &[
     (
         "an empty file",
-        "empty",
-        "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE, then run restore again",
+        "empty.gz",
+        "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE.gz, then run restore again",
     ),
     (
         "a text",
-        "text",
+        "no-snapshot.gz",
         "the snapshot resource is neither a .tar.gz archive nor an etcd database; attach the archive that the snapshot action made",
     ),
     (
@@ -35,7 +35,7 @@ pub const ARCHIVES: &[(&str, &str, &str)] = &[
     ),
     (
         "a database that was cut off",
-        "cut.db",
+        "cut.db.gz",
         "the database has no digest at its end: it was cut off, or copied from a member's disk instead of taken by snapshot; if you are sure that it is whole, run restore with skip-hash-check=true",
     ),
     (
@@ -105,12 +105,12 @@ def tar(name, *entries):
             info.type, info.size, info.linkname = kind, len(data), "" if kind == tarfile.REGTYPE else "other"
             out.addfile(info, io.BytesIO(data))
 file = tarfile.REGTYPE
-write("empty", b"")
-write("text", b"no snapshot\n" * 9)
+write("empty.gz", b"")
+write("no-snapshot.gz", b"no snapshot\n" * 9)
 write("half.tar.gz", whole[: len(whole) // 2])
 write("crc.tar.gz", whole[:-8] + bytes(4) + whole[-4:])
 write("text.gz", gzip.compress(b"no tar\n" * 99))
-write("cut.db", good[:8192])
+write("cut.db.gz", good[:8192])
 flipped = bytearray(good)
 flipped[len(good) // 2] ^= 1
 tar("flipped.tar.gz", ("db", bytes(flipped), file))

@@ -259,8 +259,7 @@ fn options(model: &Model) {
 
 fn blocked(model: &Model, answer: &str) {
     model.wait(&["etcd", "--status", "blocked", "--message", answer, "--idle"]);
-    let status = &model.status()["applications"]["etcd"]["units"]["etcd/0"]["workload-status"];
-    assert_eq!(status["message"], *answer);
+    assert_eq!(model.shown("etcd/0"), format!("blocked {answer}"));
 }
 
 fn actions(model: &Model) {

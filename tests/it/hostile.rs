@@ -35,7 +35,7 @@ const NOT_ATTACHED: End =
     Failed("no snap of etcd is attached, or an empty file; attach one: juju attach-resource etcd ");
 const NO_PACKAGE: End = Failed("there is no Debian package of etcd on this unit; ");
 const NO_SNAPSHOT: End =
-    Failed("no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE, ");
+    Failed("no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE.gz, ");
 const NOT_LOST: End =
     Failed("a quorum of the 3 members answers, so there is nothing to recover; run the health action");
 const V2_OFF: End = Failed("keys-version: v2 cannot be saved: the v2 store is off; ");

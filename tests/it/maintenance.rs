@@ -68,8 +68,7 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
     model.settle(3);
     let told = |unit: &str| {
         model.run(&["lab", "update-status", unit]);
-        let told = &model.status()["applications"]["etcd"]["units"][unit]["workload-status"];
-        format!("{} {}", told["current"].as_str().unwrap(), told["message"].as_str().unwrap())
+        model.shown(unit)
     };
     let fill = |bytes: u32| {
         let put = "head -c 500000 /dev/zero | tr '\\0' x > /tmp/value; . /etc/profile.d/etcd.sh; \
@@ -85,8 +84,10 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
     fill(100_000_000);
     let listed = succeeded(&model, "etcd/1", &["alarm-list"]);
     assert!(listed["output"].as_str().unwrap().contains("alarm:NOSPACE"), "{listed}");
-    let full = told("etcd/2");
-    assert!(full.starts_with("blocked NOSPACE alarm: the database is full "), "{full}");
+    for unit in ["etcd/1", "etcd/2"] {
+        let full = told(unit);
+        assert!(full.starts_with("blocked NOSPACE alarm: the database is full "), "{unit}: {full}");
+    }
 
     let results = succeeded(&model, "etcd/1", &["maintain"]);
     assert!(results["disarmed"].as_str().unwrap().contains("NOSPACE on member "), "{results}");
@@ -94,6 +95,7 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
         let size = |key: &str| results["members"][name][key].as_str().unwrap().parse::<u64>().unwrap();
         assert!(size("after-bytes") < size("before-bytes") / 2, "{results}");
     }
+    assert_eq!(model.shown("etcd/1"), "active Healthy with 3 known peers");
     assert_eq!(succeeded(&model, "etcd/2", &["alarm-list"])["alarms"], "none");
     model.etcdctl("etcd/2", "put key small");
     assert_eq!(succeeded(&model, "etcd/0", &["maintain"])["disarmed"], "none");
@@ -125,6 +127,7 @@ fn a_full_database_takes_a_larger_quota(kind: Kind) {
         assert_eq!(left.trim(), "quota-backend-bytes: 67108864", "{unit}");
     }
     succeeded(&model, "etcd/1", &["alarm-disarm"]);
+    assert_eq!(model.shown("etcd/1"), "active Healthy with 2 known peers");
     assert_eq!(alarms(), "\"none\"");
     model.etcdctl("etcd/1", "put more yes");
     let held = model.etcdctl("etcd/0", "get key --prefix --keys-only | grep -c key");

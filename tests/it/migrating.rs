@@ -83,6 +83,8 @@ fn the_package_becomes_the_snap(kind: Kind) {
         failure.starts_with("the package's etcd runs again as before: the snap's etcd does not start"),
         "{failure}"
     );
+    let told = model.shown("etcd/0");
+    assert!(told.starts_with("blocked Manual migration required: "), "{told}");
     assert!(model.shell("etcd/0", "ETCDCTL_API=3 etcdctl get kept").contains("here"));
 
     // An empty file counts as none: units to come are installed from the channel.
@@ -101,11 +103,10 @@ fn the_package_becomes_the_snap(kind: Kind) {
     let kept = results["data-kept"].as_str().unwrap();
     assert!(model.shell("etcd/0", &format!("ls {kept}/member/snap")).contains("db"));
     assert_eq!(model.shell("etcd/0", "dpkg-query -W 'etcd*' 2>/dev/null || true"), "");
-    model.run(&["lab", "update-status", "etcd"]);
     model.settle(1);
     assert!(model.etcdctl("etcd/0", "get kept").contains("here"));
     // What several members had comes by a snapshot that the package's own tool has saved.
-    let snapshot = folder.path().join("package.db").display().to_string();
+    let snapshot = folder.path().join("package.db.gz").display().to_string();
     model.run(&["scp", "etcd/0:/srv/package.db", &snapshot]);
     model.run(&["attach-resource", "etcd", &format!("snapshot={snapshot}")]);
     model.settle(1);
@@ -213,6 +214,7 @@ fn a_cluster_of_the_package_moves_one_unit_after_the_other() {
         }
         let (results, failure) = model.action(unit, &order);
         assert_eq!(failure, None, "{unit}: {results}");
+        assert_eq!(model.shown(unit), "active Healthy with 3 known peers");
         // Whoever leads, nobody takes those for lost that still run the package.
         model.run(&["lab", "update-status", "etcd"]);
         model.wait(&[unit, "--status", "active", "--message", "Healthy with 3 known peers", "--idle"]);

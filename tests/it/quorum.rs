@@ -43,9 +43,8 @@ fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
     model.run(&["lab", "kill-machine", "etcd/1"]);
     model.run(&["lab", "kill-machine", "etcd/2"]);
     model.run(&["lab", "update-status", "etcd/0"]);
-    let told = &model.status()["applications"]["etcd"]["units"]["etcd/0"]["workload-status"];
-    let told = told["message"].as_str().unwrap().to_owned();
-    assert!(told.starts_with("UnHealthy with 3 known peers: no quorum; "), "{told}");
+    let told = model.shown("etcd/0");
+    assert!(told.contains(" UnHealthy with 3 known peers: no quorum; "), "{told}");
     assert!(told.contains(") unreachable"), "{told}");
     assert!(told.ends_with("run the action recover-quorum on the best survivor"), "{told}");
 
@@ -61,6 +60,8 @@ fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
     let (results, failure) = model.action("etcd/0", &CONFIRMED);
     assert_eq!(failure, None, "{results}");
     nothing_forces_a_new_cluster(&model, "etcd/0");
+    let told = model.shown("etcd/0");
+    assert!(told.contains(" Healthy with "), "{told}");
     let kept = model.shell("etcd/0", "ls -d /var/snap/etcd/current/member.before-recovery-*/wal");
     assert!(!kept.is_empty());
     all_keys_are_there(&model, "etcd/0");

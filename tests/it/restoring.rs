@@ -75,7 +75,7 @@ fn a_snapshot_becomes_a_new_cluster(kind: Kind) {
     model.wait(&["fresh", "--status", "active", "--idle"]);
     assert_eq!(
         refused(&model, "fresh/0"),
-        "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE, then run restore again"
+        "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE.gz, then run restore again"
     );
     model.run(&["attach-resource", "fresh", &format!("snapshot={snapshot}")]);
     model.wait(&["--idle"]);

@@ -199,6 +199,14 @@ impl Model {
         serde_json::from_str(&self.run(&["status", "--format", "json"])).unwrap()
     }
 
+    /// Workload status and message of a unit of etcd.
+    pub fn shown(&self, unit: &str) -> String {
+        let status = self.status();
+        let shown = &status["applications"]["etcd"]["units"][unit]["workload-status"];
+        let text = |key: &str| shown[key].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", text("current"), text("message"))
+    }
+
     /// Names of the units of an application, in Juju's order.
     pub fn units(&self, application: &str) -> Vec<String> {
         let status = self.status();

@@ -182,7 +182,6 @@ fn the_attached_snap_is_installed_over_the_one_that_is_there() {
     let (results, failure) = model.action("etcd/0", &["install"]);
     assert_eq!(failure, None, "{results}");
     assert!(results["version"].as_str().unwrap().starts_with("3.5."), "{results}");
-    model.run(&["lab", "update-status", "etcd"]);
     model.settle(1);
     assert!(
         model.etcdctl("etcd/0", "get kept").contains("here")

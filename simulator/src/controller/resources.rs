@@ -13,12 +13,26 @@ use crate::model::{Declared, Resource};
 
 use super::requests::no_application;
 
-/// Refuses uploads that the charm does not declare.
+/// Refuses uploads that the charm does not declare, and those whose names end in another extension than the declared ones:
+/// Juju's controller does not look inside. Source: its handler of resource uploads.
 pub fn check(declared: &Declared, uploads: &BTreeMap<String, PathBuf>) -> Result<(), String> {
-    match uploads.keys().find(|name| !declared.metadata.resources.contains_key(*name)) {
-        Some(unknown) => Err(format!("unrecognized resource {unknown:?}")),
-        None => Ok(()),
+    for (name, file) in uploads {
+        let Some(resource) = declared.metadata.resources.get(name) else {
+            return Err(format!("unrecognized resource {name:?}"));
+        };
+        let wanted = extension(Path::new(&resource.filename));
+        if extension(file) != wanted {
+            let file = file.display().to_string();
+            return Err(format!("incorrect extension on resource upload {file:?}, expected {wanted:?}"));
+        }
     }
+    Ok(())
+}
+
+/// From the last dot of the name, with it; empty where there is none.
+fn extension(file: &Path) -> String {
+    let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.rfind('.').map(|dot| name[dot..].to_owned()).unwrap_or_default()
 }
 
 /// Copies uploads into the model.

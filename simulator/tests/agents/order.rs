@@ -134,6 +134,9 @@ fn a_new_charm_and_a_new_resource_run_upgrade_charm_and_config_changed() {
     lab.hooks("web/0");
     assert!(lab.exec("web/0", "resource-get note").starts_with("ERROR could not download resource: "));
     let note = lab.file("note", "first");
+    let (code, _, stderr) = lab.run(&["attach-resource", "web", &format!("note={}", note.display())]);
+    assert!(code == 1 && stderr.ends_with("/note\", expected \".txt\"\n"), "{code} {stderr}");
+    let note = lab.file("note.txt", "first");
     lab.must(&["attach-resource", "web", &format!("note={}", note.display())]);
     lab.settle();
     assert_eq!(lab.hooks("web/0"), ["upgrade-charm", "config-changed"]);
