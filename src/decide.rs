@@ -42,6 +42,7 @@ pub use service::{COMMON, DATA};
 pub use snapd::STORE as STORE_PROXY;
 pub use space::why_not_without_lock;
 pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with};
+pub use storage::why_hook_fails;
 
 use std::fmt;
 

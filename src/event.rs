@@ -5,6 +5,9 @@
 
 use crate::juju::Context;
 
+/// The hook before storage `data` is taken away.
+pub const DETACHING: &str = "data-storage-detaching";
+
 /// What this run is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -46,7 +49,7 @@ impl Event {
             _ if departing => Event::Leaving(name.to_owned()),
             "stop" => Event::Leaving(name.to_owned()),
             "update-status" => Event::UpdateStatus,
-            "data-storage-detaching" => Event::Detaching(name.to_owned()),
+            DETACHING => Event::Detaching(name.to_owned()),
             "upgrade-charm" => Event::Upgraded,
             // "remove" follows "stop": everything is said and done by then.
             "remove" | "collect-metrics" | "meter-status-changed" | "" => Event::Nothing(name.to_owned()),

@@ -13,11 +13,11 @@ use crate::relations::Changes;
 use crate::world::{Leadership, World};
 
 /// Writes everything. Databags and ports take effect when the hook succeeds, the rest at once. The answer is the world with
-/// what the leader has shared: its own writes bring it no hook.
+/// what the leader has shared, since its own writes bring it no hook, and the status that is shown.
 ///
 /// # Errors
 /// When a hook tool fails; Juju then retries the hook and drops what was not yet in effect.
-pub async fn publish(mut world: World, status: &Status, tools: &Tools) -> Result<World> {
+pub async fn publish(mut world: World, status: Status, tools: &Tools) -> Result<(World, Status)> {
     let token = uuid::Uuid::new_v4().simple().to_string();
     let issued = authority::issue(&world, tools).await.map_err(|error| {
         tracing::error!(error = %format!("{error:#}"), "no certificates were issued or shared");
@@ -32,7 +32,7 @@ pub async fn publish(mut world: World, status: &Status, tools: &Tools) -> Result
     }
     let publication = serving::publication(&world, &token);
     databags(&publication, tools).await?;
-    let status = issued.as_ref().err().unwrap_or(status);
+    let status = issued.err().unwrap_or(status);
     if !publication.settings.is_empty() {
         leader_settings(&publication.settings, tools).await?;
     }
@@ -42,8 +42,8 @@ pub async fn publish(mut world: World, status: &Status, tools: &Tools) -> Result
     if let Some(version) = &publication.version {
         tools.workload_version_set(version).await.context("cannot set the workload version")?;
     }
-    statuses(&world, status, tools).await?;
-    Ok(world)
+    statuses(&world, &status, tools).await?;
+    Ok((world, status))
 }
 
 async fn databags(publication: &Publication, tools: &Tools) -> Result<()> {

@@ -33,9 +33,12 @@ pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
     }
     let facts = observe::facts(context, event, tools).await?;
     let (world, status) = Run::new(&facts, tools).settle().await?;
-    let world = publish::publish(world, &status, tools).await?;
+    let (world, status) = publish::publish(world, status, tools).await?;
     checkup::remember(&world, &status);
-    Ok(())
+    match decide::why_hook_fails(&world, &status) {
+        Some(why) => Err(anyhow::Error::msg(why)),
+        None => Ok(()),
+    }
 }
 
 /// Time that went by between one wait and the next, looking included: at a server that does not answer, that takes
@@ -123,7 +126,10 @@ impl<'a> Run<'a> {
                     self.give_up(step, reason);
                 }
             }
-            Err(Trouble::Failed(message)) => self.give_up(step, message),
+            Err(Trouble::Failed(message)) => {
+                self.tried.not_yet.remove(step.name());
+                self.give_up(step, message);
+            }
         }
     }
 

@@ -160,7 +160,7 @@ fn replace_lost_member(w: &World, own: &Member, members: &[Member]) -> Next {
 
 /// The leader takes members out whose unit Juju no longer knows. It must be sure of both lists: the members
 /// from a quorum and the units from Juju's goal state.
-fn retire_members_without_unit(w: &World) -> Option<Next> {
+pub(super) fn retire_members_without_unit(w: &World) -> Option<Next> {
     if w.leadership != Leadership::Leader || w.tried.in_vain("remove-member").is_some() {
         return None;
     }

@@ -32,6 +32,23 @@ pub(super) fn why_not_remove(
     }
 }
 
+/// Why `member` may not stop for good and remain a member, or `None` if the others are a working quorum without it.
+pub(super) fn why_not_stop(
+    member: MemberId,
+    members: &[Member],
+    health: &BTreeMap<MemberId, Health>,
+) -> Option<String> {
+    let voters: Vec<_> = members.iter().filter(|other| !other.learner).collect();
+    if !voters.iter().any(|voter| voter.id == member) {
+        return None;
+    }
+    let works = |other: &&&Member| other.id != member && health.get(&other.id) == Some(&Health::Healthy);
+    let (healthy, needed) = (voters.iter().filter(works).count(), quorum(voters.len()));
+    (healthy < needed).then(|| {
+        format!("{healthy} of the other {} voters are healthy and {needed} are needed", voters.len() - 1)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +93,14 @@ mod tests {
     fn one_of_two_may_go_when_the_other_is_healthy() {
         assert_eq!(why_not_remove(MemberId(2), &members(2, 0), &healthy(&[1])), None);
         assert!(why_not_remove(MemberId(1), &members(2, 0), &healthy(&[1])).is_some());
+    }
+
+    #[test]
+    fn who_stops_still_counts() {
+        assert_eq!(why_not_stop(MemberId(3), &members(3, 0), &healthy(&[1, 2, 3])), None);
+        assert!(why_not_stop(MemberId(3), &members(3, 0), &healthy(&[1, 3])).is_some());
+        assert!(why_not_stop(MemberId(1), &members(2, 0), &healthy(&[1, 2])).is_some());
+        assert!(why_not_stop(MemberId(1), &members(1, 0), &healthy(&[1])).is_some());
+        assert_eq!(why_not_stop(MemberId(101), &members(1, 1), &healthy(&[])), None, "a learner");
     }
 }

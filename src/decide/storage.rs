@@ -6,6 +6,11 @@
 //! - Another member's data on it is kept aside when a confirmed quorum does without it, and served when it is certain
 //!   that there is no other copy. In between an operator decides.
 
+mod detaching;
+
+pub(super) use detaching::keeps;
+pub use detaching::why_hook_fails;
+
 use super::service::{self, DATA};
 use super::{Next, Waiting, membership};
 use crate::event::Event;
@@ -32,7 +37,7 @@ enum Use {
 /// The device: formatted, mounted, guarded. A running member does not wait for it.
 pub(super) fn next(w: &World) -> Option<Next> {
     if let Event::Detaching(_) = w.event {
-        return give_back(w);
+        return detaching::give_back(w);
     }
     match device(w) {
         Use::Settled => None,
@@ -90,9 +95,10 @@ pub(super) fn why_it_waits(w: &World) -> Option<String> {
 
 /// A leaving unit that has stopped gives its storage back with the data on it.
 pub(super) fn leave(w: &World) -> Option<Next> {
-    is_set_up(w)
-        .then_some(Next::Do(Step::ReleaseStorage))
-        .filter(|_| w.tried.in_vain("release-storage").is_none())
+    match w.tried.in_vain("release-storage") {
+        None => is_set_up(w).then_some(Next::Do(Step::ReleaseStorage)),
+        Some(error) => w.host.volume.mounted.as_ref().map(|_| Next::Done(detaching::still_in_use(error))),
+    }
 }
 
 /// What the storage should say of its data: the last member's copy is the only one, and the storage tells whoever gets
@@ -155,9 +161,10 @@ fn device(w: &World) -> Use {
 }
 
 fn nothing_attached(w: &World) -> Use {
-    let volume = &w.host.volume;
-    if volume.mounted.is_some() {
-        return Use::Settled;
+    let is_left_over = !is_on_storage(w) && is_set_up(w) && w.tried.in_vain("release-storage").is_none();
+    if w.host.volume.mounted.is_some() {
+        // A hook that could not unmount it was given up.
+        return if is_left_over { Use::Do(Step::ReleaseStorage) } else { Use::Settled };
     }
     if is_on_storage(w) {
         return Use::Refused(format!(
@@ -293,53 +300,6 @@ fn question(id: &str, owner: &Owner) -> Status {
     Status::blocked(format!(
         "storage {id} holds data of {whose}{size}, and no quorum says whether it is needed: bring the others back, or detach it (juju detach-storage {id})"
     ))
-}
-
-/// Juju wants the storage back from a unit that stays: its member goes on where it was before the storage came.
-fn give_back(w: &World) -> Option<Next> {
-    let Some(mounted) = &w.host.volume.mounted else { return give_up_rules(w) };
-    if is_on_storage(w) && w.host.data == Data::Present {
-        let may_move = w.tried.in_vain("move-data").is_none();
-        match &w.etcd.door {
-            Door::Mute(says) if may_move => return Some(Next::Wait(Waiting::Start(says.clone()))),
-            Door::Open(_) if may_move && w.host.root_data != Data::Empty => {
-                return Some(aside(Moved::ElsewhereNow, DATA));
-            }
-            Door::Open(_) if may_move => {
-                if let Some(next) = move_to(w, DATA) {
-                    return Some(next);
-                }
-            }
-            Door::Open(_) | Door::Mute(_) | Door::Closed => {}
-        }
-        if matches!(w.host.service, Service::Running | Service::Failing(_)) {
-            return Some(Next::Do(Step::StopService));
-        }
-    } else if let Reading::Known(Inside { data: Data::Present, owner: Some(owner) }) = &mounted.inside
-        && owner.is(&w.unit, &w.model)
-        && w.host.data == Data::Present
-    {
-        // Two copies of one member must never run: this one is not the present one any more.
-        return Some(aside(Moved::ElsewhereNow, storage::DATA));
-    }
-    give_up_rules(w)
-}
-
-fn give_up_rules(w: &World) -> Option<Next> {
-    if let Some(error) = w.tried.in_vain("release-storage") {
-        return Some(Next::Done(Status::blocked(format!("Storage cannot be unmounted: {error}"))));
-    }
-    if is_set_up(w) {
-        return Some(Next::Do(Step::ReleaseStorage));
-    }
-    let stranded = is_on_storage(w) && w.host.config.is_some();
-    let why = w.tried.in_vain("move-data").map(|error| format!(" ({error})")).unwrap_or_default();
-    stranded.then(|| {
-        Next::Done(Status::blocked(format!(
-            "etcd's data has left with its storage{why}: attach it again (juju attach-storage {}), or replace this unit",
-            w.unit
-        )))
-    })
 }
 
 /// The server is stopped for the time of the copy, under the cluster's restart lock.

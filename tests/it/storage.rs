@@ -1,8 +1,9 @@
 //! Storage `data`: real devices with real file systems, at deploy and later, empty and not, moved from unit to unit.
 
 use std::process::Command;
+use std::time::Duration;
 
-use crate::sim::{Kind, Model, Writer};
+use crate::sim::{Kind, Model, Writer, wait_until};
 use crate::{PRESENT, on_both_etcds};
 
 on_both_etcds!(data_lives_and_moves_with_its_storage);
@@ -239,14 +240,43 @@ fn a_cluster_moves_in_under_a_writer_though_its_hooks_are_killed() {
     model.shell("etcd/0", "test -e /run/mkfs-was-killed");
     assert_eq!(members("etcd/0"), before, "all are the same members");
 
+    it_is_taken_away_though_hooks_are_killed_and_it_is_in_use(&model, "etcd/1");
+    assert_eq!(members("etcd/0"), before, "all are the same members still");
+
     // The storage of a unit that left goes to a new one, which joins without what is on it.
-    let listed = model.run(&["storage"]);
-    let of_2 = listed.lines().find(|line| line.starts_with("etcd/2")).unwrap();
-    let id = of_2.split_whitespace().nth(1).unwrap();
+    let id = &storage_of(&model, "etcd/2");
     model.remove_units(&["etcd/2"], 2);
     model.run(&["add-unit", "etcd", "--attach-storage", id]);
     model.settle(3);
     assert_eq!(data_dir(&model, "etcd/3"), ON_STORAGE);
     assert!(model.shell("etcd/3", "ls /media/etcd/data").contains("member.of-another-"));
     writer.stop(GAP_MS);
+}
+
+fn storage_of(model: &Model, unit: &str) -> String {
+    let listed = model.run(&["storage"]);
+    let line = listed.lines().find(|line| line.starts_with(unit)).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// The hook is killed in the middle of the copy; later a program has its directory on the device.
+fn it_is_taken_away_though_hooks_are_killed_and_it_is_in_use(model: &Model, unit: &str) {
+    let uses = "cd /media/etcd; touch /run/uses-it; until test -e /run/enough; do sleep 0.2; done";
+    let mut user = model.start(&["ssh", unit, uses]);
+    wait_until("the storage to be in use", Duration::from_secs(60), || {
+        model.shell(unit, "ls /run").contains("uses-it")
+    });
+    let home = DIES_WHILE_IT_COPIES.replace("/media/etcd/data", "/var/snap/etcd/current");
+    let mut copying = model.start(&["ssh", unit, &home]);
+    model.run(&["detach-storage", &storage_of(model, unit)]);
+    assert!(copying.wait().unwrap().success(), "{unit} was not killed while it copied");
+    wait_until("the hook to fail", Duration::from_secs(200), || {
+        let log = model.run(&["debug-log", "--replay"]);
+        log.contains("cannot give the storage at /media/etcd back yet: Storage cannot be unmounted")
+    });
+    model.shell(unit, "touch /run/enough");
+    assert!(user.wait().unwrap().success());
+    model.settle(3);
+    assert_eq!(data_dir(model, unit), "data-dir: /var/snap/etcd/current");
+    assert_eq!(model.shell(unit, "grep ' /media/etcd ' /proc/mounts || true"), "");
 }

@@ -249,3 +249,107 @@ fn the_storage_knows_how_many_voted_and_is_unmounted_last() {
     w.etcd.roster = Roster::NobodyToAsk;
     assert_eq!(next(&w), Next::Do(Step::ReleaseStorage));
 }
+
+/// A settled member on its storage, whose hook takes it away. `members`: of the whole cluster.
+fn detaching(members: &[crate::etcd::Member]) -> World {
+    let mut w = settled(0, members);
+    mount(&mut w, Data::Present, owner("etcd/0", members.len()));
+    w.host.data_dir = storage::DATA;
+    converge_files(&mut w);
+    w.event = Event::Detaching("data-storage-detaching".into());
+    w.storage = None;
+    w
+}
+
+fn fails(w: &World) -> Option<String> {
+    super::why_hook_fails(w, &done(next(w)))
+}
+
+#[test]
+fn a_killed_move_home_starts_etcd_first() {
+    let mut w = detaching(&three());
+    w.etcd.door = Door::Closed;
+    w.host.service = Service::Stopped;
+    assert_eq!(next(&w), Next::Do(Step::StartService));
+    w.tried.in_vain.insert("start-service", "it ends".into());
+    assert_eq!(next(&w), Next::Do(Step::ReleaseStorage), "the others do without it");
+    let mut w = gets_data_of_another(3);
+    w.event = Event::Detaching("data-storage-detaching".into());
+    w.storage = None;
+    assert_eq!(next(&w), Next::Do(Step::ReleaseStorage), "another member's data is not started");
+}
+
+#[test]
+fn the_hook_fails_while_the_storage_is_in_use() {
+    let mut w = detaching(&three());
+    w.etcd.door = Door::Mute("no raft leader".into());
+    w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three() };
+    assert!(matches!(next(&w), Next::Wait(Waiting::Start(_))));
+    assert!(fails(&w).unwrap().ends_with("juju resolved --no-retry etcd/0"), "{:?}", fails(&w));
+    w.tried.lasted_s = 60;
+    assert!(fails(&w).unwrap().contains("no quorum says that the others do without it"), "{:?}", fails(&w));
+    w.etcd.roster = Roster::Confirmed(three());
+    assert_eq!(next(&w), Next::Do(Step::StopService), "they do without it");
+    // What cannot be unmounted.
+    let mut w = settled(0, &three());
+    w.event = Event::Detaching("data-storage-detaching".into());
+    mount(&mut w, Data::Empty, owner("etcd/0", 3));
+    w.storage = None;
+    w.tried.in_vain.insert("release-storage", "target is busy".into());
+    assert!(fails(&w).unwrap().contains("target is busy: end what uses it (fuser -vm /media/etcd"));
+    w.event = Event::Look("config-changed".into());
+    assert_eq!(fails(&w), None, "any other hook");
+    w.tried.in_vain.clear();
+    assert_eq!(next(&w), Next::Do(Step::ReleaseStorage), "it is tried again");
+    w.host.volume.unit = None;
+    w.event = Event::Detaching("data-storage-detaching".into());
+    w.host.volume.rules = None;
+    assert_eq!(fails(&w), None, "what others mount there is theirs");
+}
+
+#[test]
+fn data_that_cannot_move_stays_where_the_quorum_needs_it() {
+    let alone = [member(0, false)];
+    let mut w = detaching(&alone);
+    assert!(matches!(next(&w), Next::Do(Step::MoveData { .. })));
+    w.tried.in_vain.insert("move-data", "no space".into());
+    let told = "no space; 0 of the other 0 voters are healthy and 1 are needed";
+    assert!(fails(&w).unwrap().contains(told), "{:?}", fails(&w));
+    let mut w = detaching(&three());
+    w.tried.in_vain.insert("move-data", "another unit is restarting".into());
+    w.tried.not_yet.insert("move-data");
+    assert!(fails(&w).unwrap().contains("another unit is restarting"), "it gets its turn");
+    w.tried.not_yet.clear();
+    assert_eq!(next(&w), Next::Do(Step::StopService));
+    w.etcd.health.insert(crate::etcd::MemberId(101), crate::world::Health::Unhealthy("stopped".into()));
+    assert!(fails(&w).unwrap().contains("1 of the other 2 voters are healthy and 2 are needed"));
+    let mut w = detaching(&three());
+    let serde_json::Value::Object(values) = serde_json::json!({"port": 0}) else { panic!() };
+    w.options = crate::options::Options::parse(&values);
+    assert!(fails(&w).unwrap().contains("port: 0 is not a port"), "a slip gives up no member");
+}
+
+#[test]
+fn storage_of_a_leaving_member_stays_while_the_quorum_needs_it() {
+    let mut w = detaching(&three());
+    w.event = Event::Leaving("data-storage-detaching".into());
+    w.peers.leaving.insert(w.unit.clone());
+    w.etcd.health.insert(crate::etcd::MemberId(102), crate::world::Health::Unhealthy("gone".into()));
+    w.tried.lasted_s = 60;
+    assert!(matches!(next(&w), Next::Wait(Waiting::Leave(_))));
+    assert!(fails(&w).unwrap().contains("Leaving: only 1 of the other 2 voters are healthy"));
+    // Its unit is gone too: no other hook of a leader that waits here would take that member out.
+    w.leadership = Leadership::Leader;
+    w.peers.expected.as_mut().unwrap().remove(&"etcd/2".parse().unwrap());
+    assert!(matches!(next(&w), Next::Do(Step::RemoveMember { member, .. }) if member.0 == 102));
+    // The whole application goes.
+    w.leadership = Leadership::Follower;
+    w.peers.leaving = w.peers.expected.clone().unwrap();
+    assert_eq!(next(&w), Next::Do(Step::StopService));
+    w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three() };
+    assert_eq!(next(&w), Next::Do(Step::StopService));
+    w.tried.lasted_s = 0;
+    assert!(matches!(next(&w), Next::Wait(Waiting::Leave(_))), "the others may take it out yet");
+    w.etcd.door = Door::Mute("no raft leader".into());
+    assert!(matches!(next(&w), Next::Wait(Waiting::Leave(_))), "it may be needed in a moment");
+}
