@@ -326,8 +326,8 @@ pub struct Etcd {
     pub roster: Roster,
     /// What each started member answered when asked directly.
     pub health: BTreeMap<MemberId, Health>,
-    /// Raised alarms.
-    pub alarms: Vec<Alarm>,
+    /// Raised alarms. Silence is not "none".
+    pub alarms: Reading<Vec<Alarm>>,
     /// The old store on this unit.
     pub v2_store: V2Store,
 }

@@ -6,6 +6,7 @@ use super::cluster::Cluster;
 use super::{Report, Results};
 use crate::etcd::{Alarm, AlarmKind};
 use crate::observe::Local;
+use crate::world::Reading;
 
 pub(super) async fn list(look: &Local) -> Result<Report> {
     let cluster = Cluster::reach(look).await?;
@@ -50,6 +51,14 @@ pub(super) fn in_words(alarms: &[Alarm]) -> String {
     });
     let words: Vec<String> = words.collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+/// What a look has found.
+pub(super) fn told(alarms: &Reading<Vec<Alarm>>) -> String {
+    match alarms {
+        Reading::Known(raised) => in_words(raised),
+        Reading::Unknown(cause) => format!("cannot be listed: {cause}"),
+    }
 }
 
 /// etcdctl writes the identifier as a decimal number here, and here only.

@@ -114,7 +114,7 @@ async fn members(look: &Local) -> String {
         let health = look.etcd.health.get(&member.id);
         let _ = writeln!(text, "\n{}: {health:?}\n{member:#?}\n{status:#?}", cluster::name(member));
     }
-    let _ = writeln!(text, "\nalarms: {}", alarms::in_words(&look.etcd.alarms));
+    let _ = writeln!(text, "\nalarms: {}", alarms::told(&look.etcd.alarms));
     let _ = writeln!(text, "own server: {:#?}", look.etcd.door);
     let host = &look.host;
     let _ = writeln!(

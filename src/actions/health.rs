@@ -2,13 +2,11 @@
 
 use anyhow::{Result, bail};
 
-use super::alarms::in_words;
-use super::cluster;
-use super::{Report, Results};
+use super::{Report, Results, alarms, cluster};
 use crate::clock;
-use crate::etcd::{Alarm, Member};
+use crate::etcd::Member;
 use crate::observe::{self, Local};
-use crate::world::{Health, Roster};
+use crate::world::{Health, Reading, Roster};
 
 pub(super) async fn run() -> Result<Report> {
     let mut look = super::look().await?;
@@ -40,20 +38,21 @@ async fn report(look: &Local) -> Result<Report> {
         results.insert("certificates.days-left".to_owned(), days);
     }
     let sick = members.iter().any(|member| look.etcd.health.get(&member.id) != Some(&Health::Healthy));
-    let alarms = &look.etcd.alarms;
-    let healthy = !sick && without_quorum.is_none() && alarms.is_empty();
+    let alarms = alarms::told(&look.etcd.alarms);
+    let is_quiet = matches!(&look.etcd.alarms, Reading::Known(raised) if raised.is_empty());
+    let healthy = !sick && without_quorum.is_none() && is_quiet;
     lines.push(if healthy { "cluster is healthy" } else { "cluster is unhealthy" }.to_owned());
-    results.insert("alarms".to_owned(), in_words(alarms));
+    results.insert("alarms".to_owned(), alarms.clone());
     results.insert("output".to_owned(), lines.join("\n"));
-    let failure = (!healthy).then(|| why(without_quorum, alarms));
+    let failure = (!healthy).then(|| why(without_quorum, (!is_quiet).then_some(&alarms)));
     Ok(Report { results, failure })
 }
 
-fn why(without_quorum: Option<&String>, alarms: &[Alarm]) -> String {
-    match without_quorum {
-        Some(cause) => format!("the cluster has no quorum: {cause}; bring its machines back"),
-        None if !alarms.is_empty() => format!("alarms are raised: {}", in_words(alarms)),
-        None => "a member is unhealthy; see the results".to_owned(),
+fn why(without_quorum: Option<&String>, alarms: Option<&String>) -> String {
+    match (without_quorum, alarms) {
+        (Some(cause), _) => format!("the cluster has no quorum: {cause}; bring its machines back"),
+        (None, Some(alarms)) => format!("alarms: {alarms}; maintain cures NOSPACE, juju status says more"),
+        (None, None) => "a member is unhealthy; see the results".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Next, Waiting, addresses, clients, leaving, requests, service, tls};
 use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::Status;
 use crate::options::OptionError;
-use crate::world::{Door, Etcd, Health, Host, Roster, World};
+use crate::world::{Door, Etcd, Health, Host, Reading, Roster, World};
 
 /// What is left to do when machines do not come back.
 const IF_LOST: &str = "if machines are lost for good, run the action recover-quorum on the best survivor";
@@ -98,7 +98,16 @@ fn list_of_sick(w: &World, members: &[Member]) -> String {
 }
 
 fn alarms(w: &World) -> Option<Status> {
-    let raised = |kind| w.etcd.alarms.iter().any(|alarm| alarm.kind == kind);
+    let all = match &w.etcd.alarms {
+        Reading::Known(all) => all,
+        Reading::Unknown(cause) => {
+            let known = known_peers(voters(w.members()?).count());
+            return Some(Status::blocked(format!(
+                "UnHealthy with {known}: alarms cannot be listed: {cause}"
+            )));
+        }
+    };
+    let raised = |kind| all.iter().any(|alarm| alarm.kind == kind);
     if raised(AlarmKind::Corrupt) {
         return Some(Status::blocked(
             "CORRUPT alarm: members disagree about the data; see the alarm-list action",

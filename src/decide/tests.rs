@@ -406,6 +406,15 @@ fn a_sick_member_is_named_with_its_address() {
 }
 
 #[test]
+fn alarms_that_cannot_be_listed_are_not_taken_for_none() {
+    let mut w = settled(0, &three());
+    w.etcd.alarms = Reading::Unknown("request timed out".to_owned());
+    let Next::Wait(reason) = next(&w) else { panic!("{:?}", next(&w)) };
+    let told = "blocked UnHealthy with 3 known peers: alarms cannot be listed: request timed out";
+    assert_eq!(reason.status().to_string(), told);
+}
+
+#[test]
 fn a_database_that_is_filling_is_told_before_it_is_full() {
     let filled = |quota: &str, bytes: i64| {
         let mut w = settled(0, &three());

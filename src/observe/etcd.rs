@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus};
-use crate::world::{Data, Door, Etcd, Health, Host, Roster, Service, V2Store};
+use crate::world::{Data, Door, Etcd, Health, Host, Reading, Roster, Service, V2Store};
 
 /// A healthy server answers in milliseconds, also on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -45,7 +45,7 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
             door: Door::Closed,
             roster: Roster::NobodyToAsk,
             health: BTreeMap::new(),
-            alarms: Vec::new(),
+            alarms: Reading::Unknown("this unit has no certificates yet".to_owned()),
             v2_store: V2Store::not_asked(),
         };
     };
@@ -173,7 +173,10 @@ fn judge(status: &MemberStatus) -> Health {
     }
 }
 
-async fn alarms(client: Option<Client>) -> Vec<Alarm> {
-    let Some(client) = client else { return Vec::new() };
-    client.alarms().await.unwrap_or_default()
+async fn alarms(client: Option<Client>) -> Reading<Vec<Alarm>> {
+    let Some(client) = client else { return Reading::Unknown("no member can be asked".to_owned()) };
+    match client.alarms().await {
+        Ok(alarms) => Reading::Known(alarms),
+        Err(error) => Reading::Unknown(error.to_string()),
+    }
 }
