@@ -72,13 +72,14 @@ fn awaits_certificate(w: &World, address: &Option<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::worlds::{done, member, settled, status};
+    use super::super::worlds::{consumer, done, member, ready, settled, status};
     use super::super::{Next, next, serving};
     use super::*;
+    use crate::etcd::Member;
     use crate::juju::Databag;
     use crate::relations::certificates::Request;
     use crate::step::Step;
-    use crate::world::{Answered, Roster};
+    use crate::world::{Addresses, Answered, Roster};
 
     const MOVED: &str = "10.0.7.7";
 
@@ -146,5 +147,64 @@ mod tests {
         assert!(done(next(&w)).to_string().ends_with(MOVED), "the request must get out: no wait");
         w.etcd.door = Door::Open(Box::new(status(&member(0, false))));
         assert!(matches!(next(&w), Next::Done(_)), "{:?}", next(&w));
+    }
+
+    /// Members and clients in spaces of their own, both behind another address than the machine's.
+    fn in_two_spaces(w: &mut World) {
+        let some = |address: &str| Some(address.to_owned());
+        w.addresses = Addresses {
+            peer: some("10.1.0.2"),
+            client: some("10.2.0.2"),
+            peer_bind: some("10.1.0.1"),
+            client_bind: some("10.2.0.1"),
+            all: ["10.1.0.1", "10.1.0.2", "10.2.0.1", "10.2.0.2"].map(str::to_owned).into(),
+            ..Addresses::default()
+        };
+        w.options.as_mut().unwrap().bind_to_all_interfaces = false;
+        let addresses = w.addresses.all.iter().filter_map(|address| address.parse().ok()).collect();
+        w.host.standing.as_mut().unwrap().addresses = addresses;
+        w.authority.request = Some(Request::new(&w.unit, &w.addresses.all, &[]));
+    }
+
+    #[test]
+    fn members_and_clients_meet_in_their_own_spaces() {
+        let mut w = ready(0);
+        in_two_spaces(&mut w);
+        w.peers.cluster.bootstrap_unit = Some(w.unit.clone());
+        w.peers.cluster.token = Some("token".to_owned());
+        w.tried.in_vain.insert("make-request", "not here".to_owned());
+        let Next::Do(Step::WriteConfig { settings, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
+        assert_eq!(settings.listen_peer_urls, ["https://10.1.0.1:2380"]);
+        assert_eq!(settings.initial_advertise_peer_urls, ["https://10.1.0.2:2380"]);
+        assert_eq!(settings.listen_client_urls, ["https://10.2.0.1:2379", "https://127.0.0.1:2379"]);
+        assert_eq!(settings.advertise_client_urls, ["https://10.2.0.2:2379"]);
+        assert_eq!(settings.initial_cluster, [("etcd0".to_owned(), "https://10.1.0.2:2380".to_owned())]);
+
+        let own = Member {
+            peer_urls: settings.initial_advertise_peer_urls,
+            client_urls: settings.advertise_client_urls,
+            ..member(0, false)
+        };
+        let mut w = settled(0, &[own]);
+        in_two_spaces(&mut w);
+        w.consumers = vec![consumer("db:7")];
+        let told = serving::publication(&w, "token").unit;
+        let said = |endpoint: &str, key: &str| {
+            let (_, changes) = told.iter().find(|(relation, _)| relation.endpoint() == endpoint).unwrap();
+            changes[key].clone().unwrap()
+        };
+        assert_eq!(said("cluster", "peer-url"), "https://10.1.0.2:2380");
+        assert_eq!(said("cluster", "client-url"), "https://10.2.0.2:2379");
+        assert_eq!(said("cluster", "db-ingress-address"), "10.2.0.2");
+        assert_eq!(said("db", "connection_string"), "https://10.2.0.2:2379");
+        for address in &w.addresses.all {
+            assert!(said("certificates", "sans").contains(&format!("{address:?}")), "{address}");
+        }
+        // Options or addresses that cannot be read withdraw nothing.
+        let (_, asked) = told.iter().find(|(relation, _)| relation.endpoint() == "certificates").unwrap();
+        w.authority.published = asked.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
+        w.authority.request = None;
+        let told = serving::publication(&w, "token").unit;
+        assert!(!told.iter().any(|(relation, _)| relation.endpoint() == "certificates"), "{told:?}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What is needed for the first start is here; what changes under a running server is in `trust`.
 
-use super::{Next, addresses, authority, csr, trust};
+use super::{Next, addresses, authority, csr, status, trust};
 use crate::juju::Status;
 use crate::relations::changes;
 use crate::relations::csr::Answers;
@@ -76,7 +76,29 @@ pub(super) fn authority(w: &World) -> &str {
 }
 
 fn asking(w: &World) -> Status {
+    if let Err(errors) = &w.options {
+        // Nothing is asked for under these.
+        return status::wrong_options(errors);
+    }
     let authority = authority(w);
     let trouble = w.tried.in_vain("make-request").map(|error| format!(": {error}")).unwrap_or_default();
     Status::waiting(format!("Requesting TLS certificates from {authority}{trouble}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::worlds::{done, ready};
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn under_wrong_options_nobody_waits_for_an_authority_that_was_not_asked() {
+        let mut w = ready(0);
+        w.host.credentials = None;
+        w.authority.answer = Answered::Incomplete("the server certificate");
+        let serde_json::Value::Object(values) = serde_json::json!({"port": 0}) else { panic!() };
+        w.options = Options::parse(&values);
+        let told = "blocked port: 0 is not a port; accepted: 1 to 65535";
+        assert_eq!(done(super::super::next(&w)).to_string(), told);
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
             Err(why) => Answered::Refused(why),
         },
         signed: facts.signed.clone(),
-        clients: facts.answer.clients.clone(),
+        clients: older_answer(&facts.answers, facts.request.as_ref(), now_s).clients,
         request: facts.request.clone(),
     }
 }
@@ -64,11 +64,26 @@ fn related_answer(signed: &Answers, facts: &Facts, host: &Host, now_s: u64) -> A
         client: client.pair(),
         clients: BTreeMap::new(),
     };
-    let is_complete = |answer: &Answer| answer.server.is_some() && answer.client.is_some();
-    if is_complete(&newer) || (*signed != Answers::Silent && !is_complete(&facts.answer)) {
+    let older = older_answer(&facts.answers, facts.request.as_ref(), now_s);
+    if newer.is_complete() || (*signed != Answers::Silent && !older.is_complete()) {
         return newer;
     }
-    facts.answer.clone()
+    older
+}
+
+/// Of the answers that can be used the one that lasts longest: a unit of the authority that leads no more may have left an
+/// older one. Otherwise the last, which is all of them together. Client pairs that only another unit has made count too.
+fn older_answer(all: &[Answer], request: Option<&Request>, now_s: u64) -> Answer {
+    let Some((together, each)) = all.split_last() else { return Answer::default() };
+    let lasts_s = |answer: &Answer| match answered(answer.clone(), request, now_s) {
+        Answered::Usable(credentials) => standing(&credentials).map(|standing| standing.not_after_s),
+        Answered::Incomplete(_) | Answered::Refused(_) => None,
+    };
+    let usable = each.iter().filter_map(|answer| Some((lasts_s(answer)?, answer)));
+    let Some((_, best)) = usable.max_by_key(|(lasts_s, _)| *lasts_s) else { return together.clone() };
+    let mut clients = together.clients.clone();
+    clients.extend(best.clients.clone());
+    Answer { clients, ..best.clone() }
 }
 
 /// What the application's own authority has signed for this unit's key.
@@ -143,5 +158,42 @@ mod tests {
         assert_eq!(kind(None, true), CertificateAuthority::Relation);
         let none = AuthorityRecord::default();
         assert_eq!(in_use(&none, Some(&signed_by(&own)), false), CertificateAuthority::Relation);
+    }
+
+    #[test]
+    fn an_older_answer_of_a_unit_that_leads_no_more_does_not_win() {
+        let life =
+            |days: i64| Validity { not_before_s: 2_000_000_000, not_after_s: 2_000_000_000 + days * 86_400 };
+        let authority = Authority::create("easyrsa", life(1000)).unwrap();
+        let other = Authority::create("another", life(1000)).unwrap();
+        let pair = |authority: &Authority, addresses: &[String], days: i64| {
+            let asked = Request::new("etcd-0", addresses).unwrap();
+            let certificate = authority.sign_member(&asked.csr_pem, "etcd-0", addresses, life(days)).unwrap();
+            Pair { certificate, key: asked.key_pem }
+        };
+        let answer = |authority: &Authority, address: &str, days: i64| Answer {
+            ca: Some(authority.certificate_pem.clone()),
+            server: Some(pair(authority, &[address.to_owned()], days)),
+            client: Some(pair(authority, &[], days)),
+            clients: [("shared".to_owned(), pair(authority, &[], days))].into(),
+        };
+        let (old, new) = (answer(&authority, "10.0.0.9", 10), answer(&authority, "10.0.0.1", 20));
+        let mixed = Answer { ca: Some(other.certificate_pem.clone()), ..new.clone() };
+        let asked = crate::relations::certificates::Request {
+            common_name: "etcd-0".to_owned(),
+            sans: ["10.0.0.1".to_owned()].into(),
+            tag: "etcd_0".to_owned(),
+        };
+        let best = |all: &[Answer]| older_answer(all, Some(&asked), 2_000_000_100);
+        assert_eq!(
+            best(&[new.clone(), old.clone(), old.clone()]),
+            new,
+            "the other one names another address"
+        );
+        assert_eq!(best(&[old.clone(), new.clone(), mixed.clone()]), new);
+        let renewed = answer(&authority, "10.0.0.1", 30);
+        assert_eq!(best(&[renewed.clone(), new.clone(), new.clone()]), renewed);
+        assert_eq!(best(&[old.clone(), mixed.clone()]), mixed, "none can be used: the status says why");
+        assert_eq!(best(&[]), Answer::default());
     }
 }

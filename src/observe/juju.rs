@@ -50,8 +50,8 @@ pub struct Facts {
     pub requested: Databag,
     /// The names this unit wants to ask for.
     pub request: Option<Request>,
-    /// What the related authority has answered in the older protocol, unchecked.
-    pub answer: Answer,
+    /// What the related authority has answered in the older protocol, unchecked: each of its units, and all together at last.
+    pub answers: Vec<Answer>,
     /// What it has signed in the newer one, for all units, unchecked.
     pub signed: Answers,
     /// Everyone related to an endpoint that this charm provides.
@@ -110,14 +110,9 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
     if leadership == Leadership::Leader {
         read_shared(&mut consumers, context, tools).await?;
     }
-    let addresses = addresses?;
+    let (addresses, unread) = addresses?;
     let authority = authority?;
-    let names: Vec<String> = options
-        .iter()
-        .flat_map(|options| options.extra_sans.clone())
-        .chain([addresses.hostname.clone()])
-        .collect();
-    let request = addresses.peer.is_some().then(|| Request::new(unit, &addresses.all, &names));
+    let request = request(unit, &addresses, unread.as_deref(), options.as_ref().ok());
     let mut peers = peers?;
     peers.leaving = goal.as_ref().map(dying).unwrap_or_default();
     let event = if peers.leaving.contains(unit) { Event::Leaving(event.to_string()) } else { event };
@@ -135,7 +130,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         leadership,
         options,
         proxies: context.proxies.clone(),
-        answer: Answer::read(unit, &authority.units),
+        answers: Answer::read_all(unit, &authority.units),
         signed: authority.signed,
         authority: authority.relation,
         requested: authority.published,
@@ -190,14 +185,38 @@ fn dying(goal: &GoalState) -> BTreeSet<UnitName> {
     goal.units.iter().filter(|(_, status)| *status == "dying").map(|(unit, _)| unit.clone()).collect()
 }
 
-/// The bindings of `cluster` and `db`. A unit without an address yet is a fact, not a failure.
-async fn addresses(tools: &Tools) -> Result<Addresses> {
+/// What a certificate has to name. A request with fewer names than the last one would take them from the certificate, so there
+/// is none while options or addresses cannot be read. `unread`: why some address could not be.
+fn request(
+    unit: &UnitName,
+    addresses: &Addresses,
+    unread: Option<&str>,
+    options: Option<&Options>,
+) -> Option<Request> {
+    let is_known = addresses.peer.is_some() && unread.is_none();
+    let names = options.filter(|_| is_known)?.extra_sans.iter().chain([&addresses.hostname]);
+    Some(Request::new(unit, &addresses.all, &names.cloned().collect::<Vec<_>>()))
+}
+
+/// The bindings of `cluster` and `db`, and why not all could be read. A unit without an address yet is a fact, not a failure.
+async fn addresses(tools: &Tools) -> Result<(Addresses, Option<String>)> {
     let (cluster, db) = tokio::join!(tools.network("cluster"), tools.network("db"));
     let hostname = files::read("/proc/sys/kernel/hostname").context("cannot read the host name")?;
     let hostname = hostname.map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
-    let readable = |network: Result<Network, _>, endpoint: &str| {
-        network.unwrap_or_else(|error: ToolError| {
+    Ok(of_networks(cluster, db, hostname))
+}
+
+/// `cluster` and `db`: the networks of these endpoints.
+fn of_networks<E: std::fmt::Display>(
+    cluster: Result<Network, E>,
+    db: Result<Network, E>,
+    hostname: String,
+) -> (Addresses, Option<String>) {
+    let mut unread = None;
+    let mut readable = |network: Result<Network, E>, endpoint: &str| {
+        network.unwrap_or_else(|error| {
             tracing::warn!(endpoint, error = %error, "no address for an endpoint");
+            unread = Some(format!("{endpoint}: {error}"));
             Network::default()
         })
     };
@@ -205,14 +224,15 @@ async fn addresses(tools: &Tools) -> Result<Addresses> {
     let all = [&cluster, &db].into_iter().flat_map(every_address).collect();
     let first = |network: &Network| network.ingress.first().map(ToString::to_string);
     let bind = |network: &Network| network.bind.first().map(ToString::to_string);
-    Ok(Addresses {
+    let addresses = Addresses {
         peer: first(&cluster),
         client: first(&db),
         peer_bind: bind(&cluster),
         client_bind: bind(&db),
         all,
         hostname,
-    })
+    };
+    (addresses, unread)
 }
 
 /// A member is checked by the address its connections come from, so egress counts too where it is one address.
@@ -360,3 +380,6 @@ async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> R
     });
     join_all(read).await.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,8 +98,20 @@ struct Processed {
 }
 
 impl Answer {
-    /// From the databags of all units of the authority: any of them may have answered.
-    pub fn read<'a>(unit: &UnitName, bags: impl IntoIterator<Item = &'a Databag>) -> Answer {
+    /// What each unit of the authority says, and at last what all say together. One that leads no more may have left an older
+    /// answer, and one may hold only a part.
+    pub fn read_all(unit: &UnitName, bags: &[Databag]) -> Vec<Answer> {
+        let each = bags.iter().map(|bag| Answer::read(unit, [bag]));
+        each.chain([Answer::read(unit, bags)]).collect()
+    }
+
+    /// Server and client pair are both there.
+    pub fn is_complete(&self) -> bool {
+        self.server.is_some() && self.client.is_some()
+    }
+
+    /// From these databags, as if they were one.
+    fn read<'a>(unit: &UnitName, bags: impl IntoIterator<Item = &'a Databag>) -> Answer {
         let mut all = BTreeMap::new();
         for bag in bags {
             all.extend(
@@ -186,6 +198,10 @@ mod tests {
         assert!(answered("nonsense").is_empty() && answered(r#"{"app-db-7": {"cert": "C"}}"#).is_empty());
     }
 
+    fn answer_of_both(server: &Pair) -> Answer {
+        Answer { ca: Some("CA\n".to_owned()), server: Some(server.clone()), ..Answer::default() }
+    }
+
     #[test]
     fn parts_may_come_from_different_units_of_the_authority() {
         let first =
@@ -199,5 +215,7 @@ mod tests {
         let server = answer.server.unwrap();
         assert_eq!((server.certificate.as_str(), server.key.as_str()), ("CERT\nMID\n", "KEY\n"));
         assert_eq!(answer.client, None, "a certificate without its key is no answer");
+        let all = Answer::read_all(&unit(), &[first, second]);
+        assert_eq!((all.len(), all[0].server.as_ref(), &all[2]), (3, None, &answer_of_both(&server)));
     }
 }

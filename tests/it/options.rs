@@ -139,7 +139,8 @@ fn only_what_etcd_reads_at_its_start_restarts_it() {
     settle(&AT_ONCE);
     assert_eq!(restarts(0), 0, "{AT_ONCE:?}");
     what_snapd_was_told(&model);
-    settle(&["--reset", &AT_ONCE.map(name).join(",")]);
+    a_slip_elsewhere_takes_no_name_from_the_certificate(&model);
+    settle(&["--reset", &format!("{},heartbeat_interval", AT_ONCE.map(name).join(","))]);
     assert_eq!(model.shell("etcd/0", "snap get system refresh.retain"), "3\n", "it is the operator's");
     assert_eq!(told(&model, "proxy.http"), None);
 
@@ -169,6 +170,14 @@ fn a_store_proxy(model: &Model) {
     wait_until("the store proxy", Duration::from_secs(20), || {
         !model.shell("etcd/0", "ss -Hltn sport = :8000").is_empty()
     });
+}
+
+fn a_slip_elsewhere_takes_no_name_from_the_certificate(model: &Model) {
+    model.run(&["config", "etcd", "heartbeat_interval=0"]);
+    model.wait(&["etcd", "--status", "blocked", "--message", "heartbeat_interval: ", "--idle"]);
+    let asked = "relation-get -r $(relation-ids certificates) sans etcd/0";
+    let asked = model.run(&["exec", "--unit", "etcd/0", "--", "bash", "-c", asked]);
+    assert!(asked.contains("etcd.example.com"), "{asked}");
 }
 
 fn what_snapd_was_told(model: &Model) {
