@@ -157,7 +157,8 @@ pub struct Authority {
     pub relation: Option<(RelationId, String)>,
     /// What this unit's databag on it holds now.
     pub published: Databag,
-    /// The names this unit wants to ask for; absent while it has no address.
+    /// The names this unit wants to ask for; absent while it has no address, or while addresses or options cannot be read:
+    /// then what was asked for stays.
     pub request: Option<Request>,
     /// What the related authority has signed for the requests of all units.
     pub signed: Answers,
@@ -170,7 +171,9 @@ pub struct Authority {
 /// The authority's answer, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answered {
-    /// Nothing, or not everything yet: what is missing.
+    /// Nothing for this very unit yet.
+    Nothing,
+    /// Not everything yet: what is missing.
     Incomplete(&'static str),
     /// It cannot be used: why.
     Refused(String),
@@ -373,7 +376,7 @@ pub enum Health {
 pub struct Tried {
     /// Given up in this run, with the last error.
     pub in_vain: BTreeMap<&'static str, String>,
-    /// Refused for the moment; they are tried again.
+    /// Refused for the moment, the last time they were tried.
     pub not_yet: BTreeSet<&'static str>,
     /// How long this run has lasted, in seconds. What Juju knows was read at its begin.
     pub lasted_s: u64,

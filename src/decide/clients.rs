@@ -184,7 +184,7 @@ fn is_fresh(w: &World, pair: &Pair) -> bool {
 fn is_good(w: &World, pair: &Pair) -> bool {
     match &w.authority.answer {
         Answered::Usable(offered) => is_usable(w, pair, &offered.ca) && is_fresh(w, pair),
-        Answered::Incomplete(_) | Answered::Refused(_) => true,
+        Answered::Nothing | Answered::Incomplete(_) | Answered::Refused(_) => true,
     }
 }
 

@@ -19,8 +19,11 @@ fn a_new_unit_installs_then_asks_for_certificates() {
     assert!(matches!(next(&w), Next::Do(Step::InstallSnap(_))));
     let mut w = ready(0);
     w.host.credentials = None;
-    w.authority.answer = Answered::Incomplete("the server certificate");
+    w.authority.answer = Answered::Nothing;
     assert_eq!(done(next(&w)).to_string(), "waiting Requesting TLS certificates from easyrsa");
+    w.authority.answer = Answered::Incomplete("the client certificate");
+    let told = "waiting Requesting TLS certificates from easyrsa: waiting for the client certificate";
+    assert_eq!(done(next(&w)).to_string(), told);
     w.authority.relation = None;
     assert_eq!(done(next(&w)).to_string(), "blocked Missing relation to certificate authority.");
 }
@@ -393,7 +396,7 @@ fn new_leaf_certificates_are_written_at_once() {
 fn without_the_authority_etcd_runs_on_and_the_status_says_so() {
     let mut w = settled(0, &three());
     w.authority.relation = None;
-    w.authority.answer = Answered::Incomplete("the CA certificate");
+    w.authority.answer = Answered::Nothing;
     assert_eq!(done(next(&w)).to_string(), "blocked Missing relation to certificate authority.");
 }
 

@@ -51,7 +51,7 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
             Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}")))
         }
         Answered::Usable(_) => trust::why_it_waits(w).or_else(|| withdrawn(w, authority)),
-        Answered::Incomplete(_) => withdrawn(w, authority),
+        Answered::Nothing | Answered::Incomplete(_) => withdrawn(w, authority),
     }
 }
 
@@ -81,8 +81,13 @@ fn asking(w: &World) -> Status {
         return status::wrong_options(errors);
     }
     let authority = authority(w);
-    let trouble = w.tried.in_vain("make-request").map(|error| format!(": {error}")).unwrap_or_default();
-    Status::waiting(format!("Requesting TLS certificates from {authority}{trouble}"))
+    let trouble = w.tried.in_vain("make-request").map(|error| format!(": {error}"));
+    let missing = match &w.authority.answer {
+        Answered::Incomplete(what) => Some(format!(": waiting for {what}")),
+        Answered::Nothing | Answered::Refused(_) | Answered::Usable(_) => None,
+    };
+    let why = trouble.or(missing).unwrap_or_default();
+    Status::waiting(format!("Requesting TLS certificates from {authority}{why}"))
 }
 
 #[cfg(test)]
@@ -95,7 +100,7 @@ mod tests {
     fn under_wrong_options_nobody_waits_for_an_authority_that_was_not_asked() {
         let mut w = ready(0);
         w.host.credentials = None;
-        w.authority.answer = Answered::Incomplete("the server certificate");
+        w.authority.answer = Answered::Nothing;
         let serde_json::Value::Object(values) = serde_json::json!({"port": 0}) else { panic!() };
         w.options = Options::parse(&values);
         let told = "blocked port: 0 is not a port; accepted: 1 to 65535";

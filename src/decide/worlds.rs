@@ -48,7 +48,7 @@ pub(super) fn first_hook(number: u32) -> World {
             request: None,
             signed: Answers::Silent,
             clients: BTreeMap::new(),
-            answer: Answered::Incomplete("the CA certificate"),
+            answer: Answered::Nothing,
         },
         consumers: vec![],
         model: "m".into(),

@@ -77,7 +77,7 @@ fn older_answer(all: &[Answer], request: Option<&Request>, now_s: u64) -> Answer
     let Some((together, each)) = all.split_last() else { return Answer::default() };
     let lasts_s = |answer: &Answer| match answered(answer.clone(), request, now_s) {
         Answered::Usable(credentials) => standing(&credentials).map(|standing| standing.not_after_s),
-        Answered::Incomplete(_) | Answered::Refused(_) => None,
+        Answered::Nothing | Answered::Incomplete(_) | Answered::Refused(_) => None,
     };
     let usable = each.iter().filter_map(|answer| Some((lasts_s(answer)?, answer)));
     let Some((_, best)) = usable.max_by_key(|(lasts_s, _)| *lasts_s) else { return together.clone() };
@@ -105,8 +105,9 @@ pub(super) fn standing(credentials: &Credentials) -> Option<Standing> {
 
 /// Checks an answer before anything relies on it.
 fn answered(answer: Answer, request: Option<&Request>, now_s: u64) -> Answered {
+    // The others' parts come for all units alike.
+    let Some(server) = answer.server else { return Answered::Nothing };
     let Some(ca) = answer.ca else { return Answered::Incomplete("the CA certificate") };
-    let Some(server) = answer.server else { return Answered::Incomplete("the server certificate") };
     let Some(client) = answer.client else { return Answered::Incomplete("the client certificate") };
     let wanted: Vec<String> =
         request.map(|request| request.sans.iter().cloned().collect()).unwrap_or_default();
