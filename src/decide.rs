@@ -11,6 +11,7 @@ mod csr;
 mod install;
 mod leaving;
 mod membership;
+mod minors;
 mod ports;
 mod quorum;
 mod release;
@@ -36,6 +37,7 @@ mod worlds;
 
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
+pub use minors::{lowest_published, why_not_yet};
 pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};

@@ -15,9 +15,10 @@ pub use juju::Facts;
 use anyhow::Result;
 
 use crate::clock;
+use crate::decide::lowest_published;
 use crate::event::Event;
 use crate::juju::{Context, Tools};
-use crate::world::{Etcd, Host, Reading, Tried, World};
+use crate::world::{Data, Etcd, Host, Reading, Tried, World};
 
 /// Everything Juju knows that this charm needs.
 ///
@@ -52,8 +53,15 @@ pub async fn local() -> Result<Local> {
 /// When this machine's own files or service cannot be read at all.
 pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World> {
     let mut host = host::look().await?;
-    let is_missing = matches!(host.snap, Reading::Known(None)) && host.releases.current.is_none();
-    if is_missing && !facts.event.is_leaving() {
+    // What has no data yet may still become another version.
+    let has_begun = host.data != Data::Empty || host.config.is_some();
+    let has_members = lowest_published(&facts.peers).is_some();
+    let is_open = match &host.snap {
+        Reading::Known(None) => host.releases.current.is_none(),
+        Reading::Known(Some(snap)) => !has_begun && !snap.is_from_file() && has_members,
+        Reading::Unknown(_) => false,
+    };
+    if is_open && !facts.event.is_leaving() {
         host.source = juju::source(facts, tools).await;
     }
     // While a restore is under way this unit's own server knows better than the databag which cluster counts.

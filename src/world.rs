@@ -329,6 +329,8 @@ pub struct Etcd {
     pub roster: Roster,
     /// What each started member answered when asked directly.
     pub health: BTreeMap<MemberId, Health>,
+    /// The version of each that answered.
+    pub versions: BTreeMap<MemberId, Version>,
     /// Raised alarms. Silence is not "none".
     pub alarms: Reading<Vec<Alarm>>,
     /// The old store on this unit.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Trouble;
 use crate::decide::{COMMON, STORE_PROXY};
+use crate::etcd::{Channel, Track, Version};
 use crate::host::{self, Snap, Written, files};
 use crate::juju::{Status, Tools};
 use crate::release;
@@ -20,6 +21,7 @@ pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
     tools.status_set(&status).await.context("cannot set the status")?;
     let etcd = Snap::new("etcd");
     match source {
+        Source::Channel(channel) if etcd.installed()?.is_some() => become_another(&etcd, channel).await?,
         Source::Channel(channel) => etcd.install(&channel.to_string()).await?,
         Source::Files { etcd: file, core } => {
             if let Some(core) = core {
@@ -33,6 +35,16 @@ pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
         tracing::warn!(error = %error, "automatic refreshes of the etcd snap could not be held");
     }
     host::etcd_service().disable_now().await.context("cannot stop the freshly installed service")
+}
+
+/// Of a snap that has no data yet.
+async fn become_another(etcd: &Snap, channel: &Channel) -> Result<()> {
+    etcd.refresh(&channel.to_string()).await?;
+    let version = etcd.installed()?.map(|snap| snap.version).unwrap_or_default();
+    let minor: Version = version.parse()?;
+    let is_it = channel.track == Track::Minor(minor.minor_version());
+    ensure!(is_it, "the store has etcd {version} in {channel}: set another channel");
+    Ok(())
 }
 
 /// What is about to change is noted before snapd hears of it, without a value: whoever is killed in between neither takes

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use super::{Report, Results, tell};
 use crate::act::{self, Trouble};
 use crate::checkup;
+use crate::decide;
 use crate::etcd::Version;
 use crate::event::Event;
 use crate::host::{self, Installed};
@@ -26,9 +27,14 @@ pub(super) struct Attached {
 pub(super) async fn run(context: &Context, tools: &Tools) -> Result<Report> {
     let facts = observe::facts(context, Event::Look("install".to_owned()), tools).await?;
     let look = async || observe::world(&facts, tools, &Tried::default()).await;
-    let before = installed(&look().await?)?;
+    let world = look().await?;
+    let before = installed(&world)?;
     let attached = attached(tools).await?;
     check(&before, &attached.version)?;
+    let named = format!("the attached snap is etcd {}", attached.version);
+    if let Some(why) = decide::why_not_yet(&world, &named, attached.version.minor_version()) {
+        bail!(why);
+    }
     tell(tools, &format!("installing etcd {} over {}", attached.version, before.version)).await;
     checkup::forget().context("cannot see to it that the next check is a full one")?;
     let core = attached.core.as_deref();

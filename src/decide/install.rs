@@ -1,6 +1,6 @@
 //! etcd must be there before anything else can happen, and its service must be under our rules before it runs.
 
-use super::{Next, release};
+use super::{Next, minors, release};
 use crate::juju::Status;
 use crate::options::Options;
 use crate::step::Step;
@@ -23,7 +23,7 @@ pub(super) fn next(w: &World) -> Option<Next> {
             Some(Next::Done(Status::blocked(format!("Cannot tell whether etcd is installed: {cause}"))))
         }
         Reading::Known(None) => Some(install(w)),
-        Reading::Known(Some(_)) => restart_rules(w),
+        Reading::Known(Some(_)) => restart_rules(w).or_else(|| minors::fit_in(w)),
     }
 }
 

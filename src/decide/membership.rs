@@ -5,7 +5,7 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
-use super::{Next, Waiting, addresses, ports, quorum, restoring, service, status};
+use super::{Next, Waiting, addresses, minors, ports, quorum, restoring, service, status};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
@@ -141,7 +141,10 @@ fn join(w: &World) -> Next {
         Some(own) => replace_lost_member(w, own, members),
         None => match members.iter().find(|member| member.learner) {
             Some(other) => Next::Wait(Waiting::Turn(called(other))),
-            None => Next::Do(Step::AddLearner { peer_url }),
+            None => match minors::why_not_join(w) {
+                Some(status) => Next::Done(status),
+                None => Next::Do(Step::AddLearner { peer_url }),
+            },
         },
     }
 }

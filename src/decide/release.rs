@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Next, service};
+use super::{Next, minors, service};
 use crate::etcd::Version;
 use crate::host::Release;
 use crate::options::{Options, WantedRelease};
@@ -23,7 +23,9 @@ pub(super) fn unit_file(w: &World) -> Option<Next> {
 /// A server that does not run at all has nobody to wait for: another release may be the cure.
 pub(super) fn mend(w: &World) -> Option<Next> {
     let is_down = matches!(w.host.service, Service::Failing(_)) && !matches!(w.etcd.door, Door::Open(_));
-    if is_down { follow(w) } else { None }
+    // It may have turned out not to fit to the members.
+    let is_fresh = w.host.data == Data::Empty && w.host.config.is_none();
+    if is_down || is_fresh { follow(w) } else { None }
 }
 
 /// A running voter follows the options.
@@ -73,7 +75,7 @@ fn why_not(w: &World, wanted: &WantedRelease) -> Option<String> {
         Ordering::Greater if minor > next => {
             Some(format!("bin-source: {wanted} skips {next}: name a release of {next} first"))
         }
-        _ => None,
+        _ => minors::why_not_yet(w, &format!("bin-source: {wanted}"), minor),
     }
 }
 

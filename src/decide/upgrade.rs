@@ -3,15 +3,12 @@
 
 use std::cmp::Ordering;
 
-use super::Next;
+use super::{Next, minors};
 use crate::etcd::{Channel, Minor, Track, Version};
 use crate::juju::{Status, UnitName};
 use crate::options::{Options, WantedChannel};
 use crate::step::Step;
-use crate::world::{Door, Following, Reading, V2Store, World};
-
-/// The first minor version that has no old store.
-const WITHOUT_V2: Minor = Minor { major: 3, minor: 6 };
+use crate::world::{Door, Following, Reading, World};
 
 /// The names of the steps, to ask whether they were tried.
 const STEPS: [&str; 2] = ["upgrade-snap", "switch-channel"];
@@ -176,10 +173,10 @@ fn by_minor<'a>(w: &World, channel: &'a Channel, minor: Minor, version: Option<V
         Ordering::Greater if minor > installed.next() => {
             Way::No(format!("channel {named} skips {}: set channel={next} first", installed.next()))
         }
-        Ordering::Greater if minor >= WITHOUT_V2 && w.etcd.v2_store != V2Store::Off => Way::No(format!(
-            "channel {named}: etcd {minor} does not start on v2 keys: move them to v3, delete them, set enable_v2=false, then try again"
-        )),
-        _ => Way::Move(target),
+        _ => match minors::why_not_yet(w, &format!("channel {named}"), minor) {
+            Some(why) => Way::No(why),
+            None => Way::Move(target),
+        },
     }
 }
 
@@ -233,6 +230,7 @@ mod tests {
     use super::super::worlds::{done, settled, three};
     use super::*;
     use crate::host::{Installed, Offer};
+    use crate::world::V2Store;
 
     /// Unit `number` of three on 3.4.23 from the store, told to follow another channel.
     fn told(number: u32, channel: &str, offer: Option<Reading<Offer>>) -> World {
@@ -272,7 +270,10 @@ mod tests {
     #[test]
     fn a_version_without_the_old_store_waits_for_its_end() {
         let mut w = told(0, "3.6/stable", None);
-        w.host.snap = Reading::Known(Some(Installed { revision: "240".into(), version: "3.5.16".into() }));
+        w.host.snap = Reading::Known(Some(Installed { revision: "240".into(), version: "3.5.30".into() }));
+        for peer in w.peers.units.values_mut() {
+            peer.record.version = "3.5.30".parse().ok();
+        }
         w.options.as_mut().unwrap().enable_v2 = crate::options::EnableV2::On;
         w.etcd.v2_store = V2Store::Unknown("it was not asked".into());
         let way = |w: &World| match way(w, w.options.as_ref().unwrap()) {

@@ -83,6 +83,7 @@ pub(super) fn first_hook(number: u32) -> World {
             door: Door::Closed,
             roster: Roster::NobodyToAsk,
             health: BTreeMap::new(),
+            versions: BTreeMap::new(),
             alarms: Reading::Known(vec![]),
             v2_store: V2Store::Off,
         },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus};
+use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus, Version};
 use crate::world::{Data, Door, Etcd, Health, Host, Reading, Roster, Service, V2Store};
 
 /// A healthy server answers in milliseconds, also on a busy machine.
@@ -45,6 +45,7 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
             door: Door::Closed,
             roster: Roster::NobodyToAsk,
             health: BTreeMap::new(),
+            versions: BTreeMap::new(),
             alarms: Reading::Unknown("this unit has no certificates yet".to_owned()),
             v2_store: V2Store::not_asked(),
         };
@@ -56,8 +57,11 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
         Roster::Unconfirmed { remembered, .. } => remembered.as_slice(),
         Roster::NobodyToAsk => &[],
     };
-    let (health, alarms) = tokio::join!(health(members, &door, &credentials), alarms(asked));
-    Etcd { door, health, alarms, roster, v2_store: V2Store::not_asked() }
+    let (answers, alarms) = tokio::join!(answers(members, &door, &credentials), alarms(asked));
+    let version = |(id, answer): (&MemberId, &Answer)| Some((*id, answer.1.clone()?));
+    let versions = answers.iter().filter_map(version).collect();
+    let health = answers.into_iter().map(|(id, (health, _))| (id, health)).collect();
+    Etcd { door, health, versions, alarms, roster, v2_store: V2Store::not_asked() }
 }
 
 /// Ask this unit's own server how it is.
@@ -143,22 +147,25 @@ async fn confirmed_members(client: &Client) -> Result<Vec<Member>, String> {
     client.members().await.map_err(|error| error.to_string())
 }
 
-async fn health(
+/// What a member answered, and its version if it did.
+type Answer = (Health, Option<Version>);
+
+async fn answers(
     members: &[Member],
     door: &Door,
     credentials: &etcd::Credentials,
-) -> BTreeMap<MemberId, Health> {
+) -> BTreeMap<MemberId, Answer> {
     let own = match door {
-        Door::Open(status) => Some((status.member, judge(status))),
+        Door::Open(status) => Some((status.member, (judge(status), Some(status.version.clone())))),
         Door::Closed | Door::Mute(_) => None,
     };
     let others = members.iter().filter(|member| own.as_ref().is_none_or(|(id, _)| *id != member.id));
     let asked = others.map(|member| async move {
         let health = match member.client_urls.first() {
-            None => Health::Unhealthy("has not started".to_owned()),
+            None => (Health::Unhealthy("has not started".to_owned()), None),
             Some(url) => match ask_status(url, credentials).await {
-                Ok((status, _)) => judge(&status),
-                Err(_) => Health::Unhealthy("unreachable".to_owned()),
+                Ok((status, _)) => (judge(&status), Some(status.version)),
+                Err(_) => (Health::Unhealthy("unreachable".to_owned()), None),
             },
         };
         (member.id, health)

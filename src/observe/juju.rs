@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
+use crate::decide::lowest_published;
 use crate::etcd::{Channel, ClusterId};
 use crate::event::Event;
 use crate::host::{Offer, files};
@@ -68,7 +69,10 @@ impl Facts {
     /// The channel for a first install; absent while the options cannot be used.
     pub fn channel(&self) -> Option<Channel> {
         Some(match &self.options.as_ref().ok()?.channel {
-            WantedChannel::Auto => Channel::first_install(),
+            // An older server than the members cannot join them.
+            WantedChannel::Auto => {
+                lowest_published(&self.peers).map_or_else(Channel::first_install, Channel::stable)
+            }
             WantedChannel::Named(channel) => channel.clone(),
         })
     }
