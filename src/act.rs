@@ -2,6 +2,7 @@
 
 mod authority;
 mod checks;
+mod exchange;
 mod files;
 mod membership;
 mod reinstall;
@@ -9,9 +10,10 @@ mod release;
 mod snap;
 mod storage;
 mod upgrade;
+mod way_back;
 
 pub use membership::{give_back_left_lock, restart_lock};
-pub use reinstall::reinstall;
+pub use reinstall::{Files, reinstall};
 pub use storage::RULES as STORAGE_RULES;
 
 use anyhow::Result;
@@ -89,8 +91,8 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::UpgradeSnap { channel, minor, save_first } => {
             upgrade::to_channel((channel, *minor), *save_first, world, tools).await
         }
-        Step::FinishMove(moving) => upgrade::finish(moving, world).await,
-        Step::ForgetRefusedUpgrade => Ok(upgrade::forget_refusal()?),
+        Step::FinishMove(moving) => exchange::finish(moving, world).await,
+        Step::ForgetRefusedUpgrade => Ok(exchange::forget_refusal()?),
         Step::StopService => Ok(snap::stop_service().await?),
         Step::AddLearner { peer_url } => membership::add_learner(world, peer_url).await,
         Step::Promote(member) => membership::promote(world, *member).await,

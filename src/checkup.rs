@@ -54,6 +54,7 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         && matches!(&look.etcd.alarms, Reading::Known(raised) if raised.is_empty())
         && look.host.restart_due.is_none()
         && look.host.restore.is_none()
+        && look.host.moving.is_none()
         && !decide::certificates_need_a_look(&look.host, clock::now_s())
         && !decide::is_moving(&look.host)
         && decide::filling(&look.host, &look.etcd).is_none()

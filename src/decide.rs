@@ -7,6 +7,7 @@ mod addresses;
 pub mod authority;
 mod checks;
 mod clients;
+mod company;
 mod csr;
 mod install;
 mod leaving;
@@ -37,7 +38,8 @@ mod worlds;
 
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
-pub use minors::{lowest_published, why_not_yet};
+pub use company::{Company, Errand, company};
+pub use minors::{is_first_on, lowest_published, why_not_yet};
 pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};

@@ -1,4 +1,4 @@
-//! The mark of a snap that is moved to another revision: written before snapd is asked, removed when the move has ended.
+//! The mark of an etcd that is exchanged for another: written before anything is changed, removed when the move has ended.
 //! Invariant: a run that is killed in between leaves what the next one needs to go on or back.
 
 use anyhow::Result;
@@ -12,15 +12,23 @@ const FILE: &str = "/var/snap/etcd/common/upgrade.json";
 /// A move that has not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moving {
-    /// Where to.
+    /// Where to: a channel of the snap, a release, or the attached snap.
     pub channel: String,
-    /// What was installed before.
+    /// What was installed before; of a release its digits stand for the revision.
     pub old: Installed,
     /// The channel that the snap followed before, if snapd told.
     pub followed: Option<String>,
+    /// It is on the way back: why. From then on the new one is not started again.
+    #[serde(default)]
+    pub back: Option<String>,
 }
 
 impl Moving {
+    /// One that begins.
+    pub fn new(channel: &str, old: Installed, followed: Option<String>) -> Moving {
+        Moving { channel: channel.to_owned(), old, followed, back: None }
+    }
+
     /// The mark on this machine; `None` when no move is under way.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! Changes to the cluster, by its own API.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use super::{Trouble, files};
-use crate::decide;
+use crate::decide::{self, Company, Errand};
 use crate::etcd::{self, Client, Credentials, Lock, MemberId};
 use crate::host;
 use crate::observe;
@@ -15,8 +16,6 @@ use crate::world::{Door, World};
 const LOCK_TTL_S: i64 = 60;
 /// One restart at a time over the whole cluster.
 const RESTART_LOCK: &str = "etcd-charm/restart";
-/// A member of a large database needs its time to read it.
-const RESTART_PATIENCE: Duration = Duration::from_secs(50);
 /// A server that has ended this often since its start does not get any further.
 const RESTARTS_MAX: u32 = 4;
 
@@ -100,7 +99,15 @@ pub(super) async fn own(world: &World) -> Result<Client, Trouble> {
 /// One member at a time: hold the cluster's lock, see the others healthy, hand over raft leadership, restart,
 /// wait until this member serves again. A single member has nobody to protect.
 pub(super) async fn rolling_restart(world: &World) -> Result<(), Trouble> {
-    rolling(world, async || restart(world).await).await
+    rolling(world, Errand::Restart, async || restart(world).await).await
+}
+
+/// The same around what changes etcd or its data: never without a quorum.
+pub(super) async fn moving(
+    world: &World,
+    change: impl AsyncFnOnce() -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    rolling(world, Errand::Change, change).await
 }
 
 /// For restarts that are not among the steps. `client`: another member's, which stays.
@@ -112,14 +119,15 @@ pub async fn restart_lock(client: &Client, world: &World) -> anyhow::Result<Lock
     lock.context("cannot take the restart lock")?.context("another unit is restarting")
 }
 
-/// The same around another way to restart.
-pub(super) async fn rolling(
+async fn rolling(
     world: &World,
+    errand: Errand,
     restart: impl AsyncFnOnce() -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
-    let voters = world.members().unwrap_or_default().iter().filter(|member| !member.learner).count();
-    if voters <= 1 {
-        return restart().await;
+    match decide::company(world, errand) {
+        Company::Alone => return restart().await,
+        Company::Unknown(why) => return Err(Trouble::NotYet(why)),
+        Company::Others => {}
     }
     // Not by this unit's own server, which is about to go away and may come back elsewhere: the lock could not be
     // renewed meanwhile nor given back afterwards, and everybody would wait for the end of its lease.
@@ -199,7 +207,11 @@ pub(super) async fn restart(world: &World) -> Result<(), Trouble> {
 /// Waits until this unit's server, which was just started, serves in its cluster.
 pub(super) async fn serve_again(world: &World) -> Result<(), Trouble> {
     let service = host::etcd_service();
-    let deadline = Instant::now() + RESTART_PATIENCE;
+    // A large database takes its time to be read. One that is not there yet is small.
+    let database = Path::new(world.host.data_dir).join("member/snap/db");
+    let bytes = std::fs::metadata(database).map_or(0, |meta| meta.len());
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let deadline = Instant::now() + etcd::patience(bytes);
     while Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let state = service.state().await.map_err(anyhow::Error::from)?;

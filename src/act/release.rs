@@ -2,9 +2,12 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Trouble, files as own_files, membership};
+use super::{Trouble, exchange, membership, upgrade};
+use crate::decide;
+use crate::etcd::Version;
 use crate::host::{self, Release, Releases, files};
 use crate::juju::{Proxies, Status, Tools};
+use crate::moving::Moving;
 use crate::options::WantedRelease;
 use crate::release;
 use crate::world::{Door, World};
@@ -22,30 +25,33 @@ pub(super) async fn prepare(
     release::prepare(wanted, proxies, &Releases::system()).await.map(drop)
 }
 
-/// A running server is restarted on it, with the others healthy and under their lock. If it does not serve on it, it goes
-/// back to the one before.
+/// A running server is exchanged for it, with the others healthy and under their lock. If it does not serve, the one of
+/// before comes back.
 pub(super) async fn switch(new: &Release, world: &World) -> Result<(), Trouble> {
     let releases = Releases::system();
-    let switch = |release| {
-        let switched = releases.switch_to(release);
-        switched
-            .with_context(|| format!("cannot switch to the release in {}", releases.path(release).display()))
+    let switch = || {
+        let switched = releases.switch_to(new);
+        switched.with_context(|| format!("cannot switch to the release in {}", releases.path(new).display()))
     };
     let old = world.host.releases.current.as_ref();
-    if !matches!(world.etcd.door, Door::Open(_)) {
-        switch(new)?;
-    } else {
-        membership::rolling(world, async || {
-            own_files::mark_restart(world)?;
-            switch(new)?;
-            let Err(trouble) = membership::restart(world).await else { return Ok(()) };
-            let Some(old) = old else { return Err(trouble) };
-            switch(old)?;
-            membership::restart(world).await?;
-            let (Trouble::NotYet(why) | Trouble::Failed(why)) = trouble;
-            Err(Trouble::Failed(format!("etcd {} was tried and is not used: {why}", new.version)))
-        })
-        .await?;
+    match old.filter(|_| matches!(world.etcd.door, Door::Open(_))) {
+        None => switch()?,
+        Some(old) => {
+            membership::moving(world, async || {
+                let version: Result<Version, _> = new.version.parse();
+                if version.is_ok_and(|version| decide::is_first_on(world, version.minor_version())) {
+                    upgrade::save_snapshot(world).await?;
+                }
+                let moving = Moving::new(&new.to_string(), old.clone().into(), None);
+                // The link is changed while nothing writes: its age tells whether the new one has written.
+                let put = async || {
+                    host::etcd_service().stop().await.context("cannot stop etcd's service")?;
+                    switch()
+                };
+                exchange::exchange(moving, put, world).await
+            })
+            .await?;
+        }
     }
     let keep: Vec<&Release> = [Some(new), old].into_iter().flatten().collect();
     releases.keep_only(&keep).context("cannot remove older releases")?;

@@ -85,7 +85,7 @@ pub(super) async fn move_data(
         let (size, free) = (size / 1024 / 1024, free / 1024 / 1024);
         return Err(Trouble::Failed(format!("the data is {size} MiB and {to} has {free} MiB free")));
     }
-    membership::rolling(world, async || {
+    membership::moving(world, async || {
         let status = Status::maintenance(format!("Moving etcd's data to {to}"));
         tools.status_set(&status).await.context("cannot set the status")?;
         host::etcd_service().stop().await.context("cannot stop etcd's service")?;

@@ -190,12 +190,6 @@ pub(super) fn why_not_busy(surveyed: &[Surveyed]) -> Option<String> {
     })
 }
 
-/// Time for something that takes the longer the larger the database is: 1 min and 1 s for every 4 MiB, which even a
-/// slow disk manages.
-pub(super) fn patience(db_size_bytes: i64) -> Duration {
-    Duration::from_secs(60 + u64::try_from(db_size_bytes).unwrap_or(0) / (4 << 20))
-}
-
 /// What people know a member by.
 pub(super) fn name(member: &Member) -> String {
     if member.is_started() { member.name.clone() } else { format!("unstarted-{}", member.id) }
@@ -313,12 +307,5 @@ mod tests {
         assert!(why.ends_with("make space on this unit and run it again"), "{why}");
         let nowhere = Own { data: PathBuf::from("/no/such/place"), ..own };
         assert!(no_room(&nowhere, &[surveyed("etcd0", false, Some(1))]).is_some());
-    }
-
-    #[test]
-    fn patience_grows_with_the_database() {
-        assert_eq!(patience(0), Duration::from_secs(60));
-        assert_eq!(patience(-1), Duration::from_secs(60));
-        assert_eq!(patience(8 << 30), Duration::from_secs(60 + 2048));
     }
 }

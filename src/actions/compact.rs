@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::cluster::{Cluster, patience};
+use super::cluster::Cluster;
 use super::parameters::Parameters;
 use super::{Report, Results};
-use crate::etcd::Error;
+use crate::etcd::{Error, patience};
 use crate::juju::UnitName;
 use crate::observe::Local;
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::cluster::{Cluster, Exclusive, LOOK_FIRST, Surveyed, name, patience, why_not_busy};
+use super::cluster::{Cluster, Exclusive, LOOK_FIRST, Surveyed, name, why_not_busy};
 use super::snapshot::human;
 use super::{Report, Results, tell};
-use crate::etcd::{Client, Error, Member, MemberId};
+use crate::etcd::{Client, Error, Member, MemberId, patience};
 use crate::juju::{Tools, UnitName};
 use crate::observe::Local;
 

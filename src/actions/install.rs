@@ -37,8 +37,9 @@ pub(super) async fn run(context: &Context, tools: &Tools) -> Result<Report> {
     }
     tell(tools, &format!("installing etcd {} over {}", attached.version, before.version)).await;
     checkup::forget().context("cannot see to it that the next check is a full one")?;
-    let core = attached.core.as_deref();
-    let after = match act::reinstall(&attached.etcd, core, look).await {
+    let files =
+        act::Files { etcd: &attached.etcd, core: attached.core.as_deref(), version: &attached.version };
+    let after = match act::reinstall(files, look).await {
         Ok(after) => after,
         Err(Trouble::NotYet(why) | Trouble::Failed(why)) => return Err(anyhow!(why)),
     };

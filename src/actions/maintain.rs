@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::alarms::{disarm_all, in_words, of_kind};
-use super::cluster::{Cluster, Exclusive, LOOK_FIRST, patience, why_not_busy};
+use super::cluster::{Cluster, Exclusive, LOOK_FIRST, why_not_busy};
 use super::{Report, Results, compact, defrag, tell};
-use crate::etcd::{AlarmKind, Client};
+use crate::etcd::{AlarmKind, Client, patience};
 use crate::juju::{Tools, UnitName};
 use crate::observe::Local;
 

@@ -78,6 +78,12 @@ pub fn why_not_yet(w: &World, named: &str, minor: Minor) -> Option<String> {
     ))
 }
 
+/// No member runs this minor version yet, which is above the installed one: what is saved now can be restored by the old one.
+pub fn is_first_on(w: &World, minor: Minor) -> bool {
+    let is_above = w.installed_version().is_some_and(|version| version.minor_version() < minor);
+    is_above && others(w).filter_map(|(_, version)| version).all(|version| version.minor_version() < minor)
+}
+
 /// Why etcd `minor` cannot join the cluster: `installed` says what it is.
 fn why_not_beside(w: &World, installed: &str, minor: Minor) -> Option<String> {
     if let Some(behind) = who_is_behind(w, minor) {
@@ -162,6 +168,15 @@ mod tests {
         w.peers.units.remove(&"etcd/2".parse().unwrap());
         w.etcd.versions.insert(member(2, false).id, "3.4.23".parse().unwrap());
         assert_eq!(why(&w, "3.6"), "X: etcd2 still runs 3.4.23: let all units run 3.5 first");
+    }
+
+    #[test]
+    fn only_the_first_that_moves_up_saves_what_the_old_one_can_restore() {
+        for (minor, theirs, is_first) in
+            [("3.5", "3.4.23", true), ("3.5", "3.5.30", false), ("3.4", "3.4.23", false)]
+        {
+            assert_eq!(is_first_on(&mixed("3.4.23", theirs), minor.parse().unwrap()), is_first);
+        }
     }
 
     #[test]

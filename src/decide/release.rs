@@ -37,7 +37,8 @@ pub(super) fn next(w: &World) -> Option<Next> {
 fn follow(w: &World) -> Option<Next> {
     let wanted = other_release(w)?;
     let step = bring(w, wanted);
-    let is_refused = w.tried.in_vain(step.name()).is_some() || why_not(w, wanted).is_some();
+    let is_refused =
+        w.tried.in_vain(step.name()).is_some() || why_not(w, wanted).is_some() || refusal(w).is_some();
     (!is_refused).then_some(Next::Do(step))
 }
 
@@ -79,6 +80,14 @@ fn why_not(w: &World, wanted: &WantedRelease) -> Option<String> {
     }
 }
 
+/// Why the release that is wanted now was tried and left again, or why it is there and does not serve.
+pub(super) fn refusal(w: &World) -> Option<&str> {
+    let wanted = w.options.as_ref().ok()?.release.as_ref()?;
+    let (named, why) = w.host.upgrade_refused.as_deref()?.split_once('\n')?;
+    let serves = other_release(w).is_none() && matches!(w.etcd.door, Door::Open(_));
+    (!serves && ready(w, wanted)?.to_string() == named).then_some(why.trim_end())
+}
+
 /// Why the release that the operator names is not the one that runs.
 pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<String> {
     const REPLACE: &str = "replace the unit (juju add-unit, then juju remove-unit)";
@@ -95,7 +104,8 @@ pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<String> {
         (Some(_), Some(_)) => {
             let wanted = other_release(w)?;
             let in_vain = w.tried.in_vain("prepare-release").or(w.tried.in_vain("switch-release"));
-            why_not(w, wanted).or_else(|| in_vain.map(|error| format!("bin-source: {error}")))
+            let told = refusal(w).or(in_vain).map(|why| format!("bin-source: {why}"));
+            why_not(w, wanted).or(told)
         }
     }
 }
@@ -105,7 +115,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::next;
-    use super::super::worlds::{member, settled};
+    use super::super::worlds::{converge_files, done, member, settled};
     use super::*;
     use crate::juju::Status;
     use crate::world::Reading;
@@ -149,6 +159,26 @@ mod tests {
             assert!(told.starts_with(why), "{told}");
             assert!(!matches!(next(&w), Next::Do(Step::SwitchRelease(_))));
         }
+    }
+
+    #[test]
+    fn what_did_not_serve_is_not_tried_again_until_another_is_named() {
+        let new = Release::new("3.5.16", OTHER);
+        let mut w = wants(OTHER, std::slice::from_ref(&new));
+        w.host.upgrade_refused = Some(format!("{new}\nit did not serve\n"));
+        converge_files(&mut w);
+        assert_eq!(done(next(&w)).to_string(), "blocked bin-source: it did not serve");
+        assert!(mend(&w).is_none());
+        w.host.releases.current = Some(new);
+        w.etcd.door = Door::Closed;
+        assert_eq!(super::super::upgrade::why_it_is_down(&w).unwrap(), "bin-source: it did not serve");
+        w.etcd.door = wants(OTHER, &[]).etcd.door;
+        let forgets =
+            |w: &World| super::super::upgrade::next(w) == Some(Next::Do(Step::ForgetRefusedUpgrade));
+        assert!(forgets(&w), "it serves after all");
+        let mut w = World { options: wants(SUM, &[]).options, ..w };
+        w.host.releases.current = Some(Release::new("3.4.23", SUM));
+        assert!(forgets(&w), "another one is wanted");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Next, minors};
+use super::{Next, minors, release};
 use crate::etcd::{Channel, Minor, Track, Version};
 use crate::juju::{Status, UnitName};
 use crate::options::{Options, WantedChannel};
@@ -43,7 +43,11 @@ pub(super) fn unfinished(w: &World) -> Option<Next> {
 
 /// A running voter follows the channel when it is its turn.
 pub(super) fn next(w: &World) -> Option<Next> {
-    if w.host.upgrade_refused.is_some() && (refusal(w).is_none() || is_mended(w)) {
+    let is_past = match w.host.releases.current {
+        Some(_) => release::refusal(w).is_none(),
+        None => refusal(w).is_none() || is_mended(w),
+    };
+    if w.host.upgrade_refused.is_some() && is_past {
         return Some(Next::Do(Step::ForgetRefusedUpgrade));
     }
     let votes = matches!(&w.etcd.door, Door::Open(status) if !status.learner);
@@ -56,7 +60,7 @@ pub(super) fn next(w: &World) -> Option<Next> {
         Way::Move(target) if whose_turn(w, &target).is_none() => Some(Next::Do(Step::UpgradeSnap {
             channel: target.channel.clone(),
             minor: target.minor,
-            save_first: is_first(w, target.minor),
+            save_first: minors::is_first_on(w, target.minor),
         })),
         Way::Move(_) | Way::No(_) => None,
     }
@@ -70,6 +74,9 @@ fn is_mended(w: &World) -> bool {
 
 /// The other half of the story of a server that does not start.
 pub(super) fn why_it_is_down(w: &World) -> Option<String> {
+    if let Some(why) = release::refusal(w) {
+        return Some(format!("bin-source: {why}"));
+    }
     let (options, why) = (w.options.as_ref().ok()?, refusal(w)?);
     Some(format!("channel {}: {why}", wanted(w, options)?))
 }
@@ -216,12 +223,6 @@ fn whose_turn<'a>(w: &'a World, target: &Target<'_>) -> Option<&'a UnitName> {
         moves && !w.peers.leaving.contains(unit) && is_behind(peer.record.version.as_ref())
     });
     behind.next().map(|(unit, _)| unit)
-}
-
-/// No unit runs the next minor version yet: what is saved now can be restored by the old one.
-fn is_first(w: &World, minor: Minor) -> bool {
-    let mut versions = w.peers.units.values().filter_map(|peer| peer.record.version.as_ref());
-    !is_same_minor(w, minor) && versions.all(|version| version.minor_version() < minor)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub use config::{
 };
 pub use error::Error;
 pub use lock::Lock;
-pub use maintenance::KvHash;
+pub use maintenance::{KvHash, patience};
 pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
 pub use reach::reach;
 pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};

@@ -1,10 +1,11 @@
 //! Upstream releases of etcd on this machine, each in a directory of its own; a link says which one runs. Invariant: a
 //! directory under its final name is complete, and the link changes in one moment.
 
+use std::fmt;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use super::files;
+use super::{Installed, files};
 
 /// Where they are.
 const HOME: &str = "/opt/etcd-releases";
@@ -42,6 +43,18 @@ impl Release {
         let known = id.len() == DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         (known && !version.starts_with('.'))
             .then(|| Release { version: version.to_owned(), id: id.to_owned() })
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "release {}", self.directory())
+    }
+}
+
+impl From<Release> for Installed {
+    fn from(release: Release) -> Installed {
+        Installed { revision: release.id, version: release.version }
     }
 }
 

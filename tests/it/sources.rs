@@ -63,6 +63,7 @@ fn a_release_runs_instead_of_the_snap() {
     let folder = folder();
     let [first, other, below] = [("3.5", "first"), ("3.5", "other"), ("3.4", "below")]
         .map(|(track, note)| options("/srv", &release(track, note, folder.path())));
+    let broken = options("/srv", &broken_release(folder.path()));
     let wrong = [first[0].clone(), format!("source-sum={}", "0".repeat(64))];
     let model = Model::with_quick_retries(PRESENT);
     model.deploy_easyrsa();
@@ -93,6 +94,21 @@ fn a_release_runs_instead_of_the_snap() {
     set(&model, &other);
     wait_until("the other build", Duration::from_secs(60), || pid(&model, "etcd/0") != before);
     model.settle(1);
+
+    set(&model, &broken);
+    is_blocked(&model, "bin-source: the new etcd did not serve and was taken back: etcd does not start: ");
+    let before = pid(&model, "etcd/0");
+    model.run(&["lab", "update-status", "etcd"]);
+    model.wait(&["etcd", "--idle"]);
+    assert_eq!(
+        pid(&model, "etcd/0"),
+        before,
+        "a release that was tried in vain is not tried again by itself"
+    );
+    assert!(running(&model, "etcd/0").contains("etcd Version: 3.5."));
+    set(&model, &other);
+    model.settle(1);
+    assert_eq!(pid(&model, "etcd/0"), before);
     assert!(model.etcdctl("etcd/0", "get kept").contains("here"));
     model.assert_no_hook_failed();
 }
@@ -123,6 +139,19 @@ fn releases_are_switched_one_member_at_a_time() {
     writer.stop(3000);
     assert!(model.status()["applications"]["etcd"]["version"].as_str().unwrap().starts_with("3.5."));
     model.assert_no_hook_failed();
+}
+
+/// A tarball whose etcd says what it is and ends at once.
+fn broken_release(folder: &Path) -> (String, String) {
+    let script = "mkdir broken; cp $1/etcdctl broken; cd broken
+        printf '#!/bin/sh\\ncase $* in *version*) echo etcd Version: 3.5.99;; *) exit 1;; esac\\n' > etcd; chmod 755 etcd
+        cd ..; tar czf broken.tar.gz broken; sha256sum broken.tar.gz; rm -r broken";
+    let binaries = given("ETCD_BINARIES").join("3.5").display().to_string();
+    let made =
+        Command::new("sh").args(["-ec", script, "sh", &binaries]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let sum = String::from_utf8(made.stdout).unwrap().split(' ').next().unwrap().to_owned();
+    ("broken.tar.gz".to_owned(), sum)
 }
 
 /// A snap of etcd that says it is 3.4.99 and ends at once.

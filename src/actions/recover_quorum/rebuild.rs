@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::actions::cluster::patience;
 use crate::actions::tell;
 use crate::backup;
 use crate::clock;
@@ -146,7 +145,7 @@ impl<'a> Rebuild<'a> {
             .context("cannot write etcd's configuration")?;
         start().await?;
         let client = Client::connect(&self.endpoint, &self.credentials)?;
-        let deadline = Instant::now() + patience(i64::try_from(self.bytes).unwrap_or(i64::MAX));
+        let deadline = Instant::now() + etcd::patience(i64::try_from(self.bytes).unwrap_or(i64::MAX));
         let mut says = "nothing".to_owned();
         while Instant::now() < deadline {
             tokio::time::sleep(PAUSE).await;
