@@ -59,6 +59,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::SwitchRelease(release) => release::switch(release, world).await,
         Step::WriteReleaseUnit(text) => Ok(release::write_unit(text).await?),
         Step::SetSnapd(options) => Ok(snap::set_snapd(options, world).await?),
+        Step::HoldSnap => Ok(snap::hold(world).await?),
         Step::WriteDropIn(text) => Ok(snap::write_drop_in(text).await?),
         Step::MakeRequest { common_name, sans } => Ok(authority::make_request(common_name, sans, world)?),
         Step::RenewClientRequests { make, forget } => {

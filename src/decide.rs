@@ -43,7 +43,7 @@ pub use minors::{is_first_on, lowest_published, why_not_yet};
 pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
-pub use snapd::STORE as STORE_PROXY;
+pub use snapd::{HOLD, STORE as STORE_PROXY};
 pub use space::why_not_without_lock;
 pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with};
 pub use storage::why_hook_fails;

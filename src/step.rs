@@ -47,6 +47,8 @@ pub enum Step {
     WriteReleaseUnit(String),
     /// Set these options of snapd, and take back what was set before and is not among them.
     SetSnapd(BTreeMap<String, String>),
+    /// Tell snapd never to refresh etcd's snap by itself.
+    HoldSnap,
     /// Put the restart rules for etcd's service in place.
     WriteDropIn(&'static str),
     /// Make a new key on this unit, and a request for a certificate with these names.
@@ -209,6 +211,7 @@ impl Step {
             Step::SwitchRelease(_) => "switch-release",
             Step::WriteReleaseUnit(_) => "write-release-unit",
             Step::SetSnapd(_) => "set-snapd",
+            Step::HoldSnap => "hold-snap",
             Step::WriteDropIn(_) => "write-drop-in",
             Step::MakeRequest { .. } => "make-request",
             Step::RenewClientRequests { .. } => "renew-client-requests",
@@ -273,6 +276,7 @@ impl fmt::Display for Step {
             Step::SwitchRelease(release) => write!(f, "Switching to etcd {}", release.version),
             Step::WriteReleaseUnit(_) => f.write_str("Writing the service's unit file"),
             Step::SetSnapd(_) => f.write_str("Setting snapd's timer and proxies"),
+            Step::HoldSnap => f.write_str("Holding automatic refreshes of the etcd snap"),
             Step::WriteDropIn(_) => f.write_str("Writing the service's restart rules"),
             Step::MakeRequest { .. } => f.write_str("Making a key and a certificate request"),
             Step::RenewClientRequests { make, .. } if make.is_empty() => {

@@ -286,7 +286,7 @@ pub struct Host {
     pub volume: Volume,
     /// A restart is due since this was written: the reason.
     pub restart_due: Option<String>,
-    /// What this charm has set in snapd, by snapd's names; a store proxy by its URL.
+    /// What this charm has set in snapd, by snapd's names; a store proxy by its URL; under `hold` what snapd answered to that.
     pub snapd: BTreeMap<String, String>,
     /// The channel that the snap follows.
     pub following: Following,

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 
 use super::Trouble;
-use crate::decide::{COMMON, STORE_PROXY};
+use crate::decide::{COMMON, HOLD, STORE_PROXY};
 use crate::etcd::{Channel, Track, Version};
-use crate::host::{self, Snap, Written, files};
+use crate::host::{self, Snap, SnapError, Written, files};
 use crate::juju::{Status, Tools};
 use crate::release;
 use crate::step::Source;
@@ -30,10 +30,6 @@ pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
             etcd.install_file(file).await?;
         }
     }
-    // snapd would refresh, and so restart, all members in one window.
-    if let Err(error) = etcd.hold().await {
-        tracing::warn!(error = %error, "automatic refreshes of the etcd snap could not be held");
-    }
     host::etcd_service().disable_now().await.context("cannot stop the freshly installed service")
 }
 
@@ -45,6 +41,21 @@ async fn become_another(etcd: &Snap, channel: &Channel) -> Result<()> {
     let is_it = channel.track == Track::Minor(minor.minor_version());
     ensure!(is_it, "the store has etcd {version} in {channel}: set another channel");
     Ok(())
+}
+
+/// A snapd before 2.58 cannot, and says so once.
+pub(super) async fn hold(world: &World) -> Result<()> {
+    let answer = match Snap::new("etcd").hold().await {
+        Ok(()) => "held",
+        Err(error @ SnapError::Unsupported { .. }) => {
+            tracing::warn!(error = %error, "automatic refreshes of the etcd snap cannot be held");
+            "unsupported"
+        }
+        Err(error) => return Err(error).context("cannot hold automatic refreshes of the etcd snap"),
+    };
+    let mut options = world.host.snapd.clone();
+    options.insert(HOLD.to_owned(), answer.to_owned());
+    keep(&options)
 }
 
 /// What is about to change is noted before snapd hears of it, without a value: whoever is killed in between neither takes

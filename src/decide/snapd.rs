@@ -1,5 +1,6 @@
-//! snapd's own options: its timer and its proxies. Invariants: two units of the application never refresh in one window,
-//! and only what this charm has set is ever taken back; the machine's other settings are somebody else's.
+//! snapd's own options: its timer and its proxies; and that it leaves etcd's snap alone. Invariants: two units of the
+//! application never refresh in one window, and only what this charm has set is ever taken back; the machine's other settings
+//! are somebody else's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use crate::host::RefreshTimer;
 use crate::juju::{Status, UnitName};
 use crate::options::{Options, SnapdRefresh, is_plain_url};
 use crate::step::Step;
-use crate::world::World;
+use crate::world::{Reading, World};
 
 /// The name of the step, to ask whether it was tried.
 const STEP: &str = "set-snapd";
@@ -16,11 +17,20 @@ const STEP: &str = "set-snapd";
 pub(super) const TIMER: &str = "refresh.timer";
 /// snapd's name for a store proxy; here by its URL.
 pub const STORE: &str = "proxy.store";
+/// Remembered among them: how snapd answered when it was told not to refresh etcd by itself.
+pub const HOLD: &str = "hold";
 
 /// Before anything is installed: the store may be behind a proxy.
 pub(super) fn next(w: &World) -> Option<Next> {
     let wanted = wanted(w, w.options.as_ref().ok()?);
     (wanted != w.host.snapd && w.tried.in_vain(STEP).is_none()).then_some(Next::Do(Step::SetSnapd(wanted)))
+}
+
+/// Whoever installed etcd's snap: snapd would refresh, and so restart, all members in one window.
+pub(super) fn hold(w: &World) -> Option<Next> {
+    let is_snap = matches!(w.host.snap, Reading::Known(Some(_))) && w.host.releases.current.is_none();
+    let is_told = w.host.snapd.contains_key(HOLD) || w.tried.in_vain("hold-snap").is_some();
+    (is_snap && !is_told).then_some(Next::Do(Step::HoldSnap))
 }
 
 /// What snapd did not take.
@@ -30,9 +40,10 @@ pub(super) fn why_it_waits(w: &World) -> Option<Status> {
 }
 
 fn wanted(w: &World, options: &Options) -> BTreeMap<String, String> {
+    let held = w.host.snapd.get(HOLD).cloned();
     // A release does not come from snapd.
     if options.release.is_some() || w.host.releases.current.is_some() {
-        return BTreeMap::new();
+        return held.map(|held| (HOLD.to_owned(), held)).into_iter().collect();
     }
     let usable = |url: &Option<String>| url.clone().filter(|url| is_plain_url(url));
     let (http, https, direct) = match &options.snap_proxy {
@@ -46,6 +57,7 @@ fn wanted(w: &World, options: &Options) -> BTreeMap<String, String> {
         ("proxy.https", https),
         ("proxy.no-proxy", direct),
         (STORE, options.snap_store_proxy.clone()),
+        (HOLD, held),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
@@ -88,6 +100,27 @@ mod tests {
         assert_eq!(set.len(), 2, "{set:?}");
         w.host.snapd = set;
         assert!(matches!(next(&w), Next::Do(Step::InstallSnap(_))));
+    }
+
+    /// Of a snap that the earlier charm installed too.
+    #[test]
+    fn the_snap_is_held_once_whoever_installed_it() {
+        let mut w = settled(0, &[member(0, false)]);
+        w.host.snapd = BTreeMap::new();
+        assert_eq!(next(&w), Next::Do(Step::HoldSnap));
+        w.tried.in_vain.insert("hold-snap", "snapd is busy".into());
+        assert!(matches!(next(&w), Next::Done(_)), "{:?}", next(&w));
+        w.tried = crate::world::Tried::default();
+        w.host.snapd.insert(HOLD.into(), "unsupported".into());
+        assert!(matches!(next(&w), Next::Done(_)), "{:?}", next(&w));
+        w.options =
+            Ok(options(serde_json::json!({"snap_proxy": "http://10.0.0.9:3128", "snapd_refresh": ""})));
+        let Next::Do(Step::SetSnapd(set)) = next(&w) else { panic!("{:?}", next(&w)) };
+        assert_eq!(set[HOLD], "unsupported", "it stays as it is");
+        w.host.snapd = set;
+        w.options = Ok(options(serde_json::json!({"snapd_refresh": ""})));
+        let Next::Do(Step::SetSnapd(set)) = next(&w) else { panic!("{:?}", next(&w)) };
+        assert_eq!(set, BTreeMap::from([(HOLD.to_owned(), "unsupported".to_owned())]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! What is needed for the first start is here; what changes under a running server is in `trust`.
 
-use super::{Next, addresses, authority, csr, status, trust};
+use super::{Next, authority, csr, status, trust};
 use crate::juju::Status;
 use crate::relations::changes;
 use crate::relations::csr::Answers;
@@ -46,7 +46,7 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
     };
     match &w.authority.answer {
         // This very hook asks for it.
-        Answered::Refused(_) if addresses::why_it_waits(w).is_some() && is_news(w) => None,
+        Answered::Refused(_) if is_news(w) => None,
         Answered::Refused(why) => {
             Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}")))
         }

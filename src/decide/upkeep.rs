@@ -1,8 +1,9 @@
-//! What can wait until the unit serves: the host's trust store and the environment of root's shells.
+//! What can wait until the unit serves: the host's trust store, the environment of root's shells, and that nobody but this
+//! charm refreshes etcd's snap.
 
 use std::collections::BTreeSet;
 
-use super::{Next, release, service};
+use super::{Next, release, service, snapd};
 use crate::etcd::MemberId;
 use crate::step::Step;
 use crate::world::{Door, World};
@@ -27,11 +28,11 @@ fn others_wait_for(w: &World, own: MemberId) -> bool {
     w.own_record().member != Some(own) && expected > voters
 }
 
-/// A root shell gets its etcdctl as soon as there is something to talk to.
+/// A root shell gets its etcdctl as soon as there is something to talk to, and then its snap stays as it is.
 pub(super) fn next(w: &World) -> Option<Next> {
     let Door::Open(_) = w.etcd.door else { return None };
-    let profile = shell_profile(w)?;
-    (w.host.shell_profile.as_ref() != Some(&profile)).then_some(Next::Do(Step::WriteShellProfile(profile)))
+    let profile = shell_profile(w).filter(|profile| w.host.shell_profile.as_ref() != Some(profile));
+    profile.map(|profile| Next::Do(Step::WriteShellProfile(profile))).or_else(|| snapd::hold(w))
 }
 
 /// Read by login shells; only root can read the key, so only root gets the variables.

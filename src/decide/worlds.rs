@@ -113,6 +113,7 @@ pub(super) fn authority() -> Bundle {
 pub(super) fn ready(number: u32) -> World {
     let mut w = first_hook(number);
     w.host.snap = Reading::Known(Some(Installed { revision: "x1".into(), version: "3.4.23".into() }));
+    w.host.snapd = BTreeMap::from([(HOLD.to_owned(), "held".to_owned())]);
     w.host.drop_in = Some(include_str!("../../templates/restart.conf").into());
     w.host.service = Service::Stopped;
     w.host.credentials = Some(credentials());

@@ -17,7 +17,7 @@ pub mod volume;
 pub use files::Written;
 pub use refresh_timer::RefreshTimer;
 pub use releases::{Release, Releases};
-pub use snap::{Installed, Offer, Snap};
+pub use snap::{Installed, Offer, Snap, SnapError};
 pub use systemd::{Active, Load, Service};
 pub use v2_keys::v2_keys;
 

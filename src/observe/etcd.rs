@@ -2,6 +2,7 @@
 //! connections and answers nothing.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Where servers can be asked.
 pub(super) struct Doors {
-    /// This unit's own server on loopback, present address first.
+    /// This unit's own server, present address first.
     pub own: Vec<String>,
     /// Client URLs of other units.
     pub others: Vec<String>,
@@ -22,21 +23,50 @@ pub(super) struct Doors {
     pub cluster: Option<ClusterId>,
 }
 
-/// Loopback addresses of this unit's server: as its file says and, while a restart is due, as it was started.
+/// Where this unit's server answers, as its file says and, while a restart is due, as it was started: on loopback, or at
+/// an address of this machine where the earlier charm let it listen there alone or has a certificate that does not name
+/// loopback.
 pub fn own_endpoints(host: &Host) -> Vec<String> {
-    let listens = host
-        .config
-        .as_deref()
-        .and_then(|config| etcd::read_config(config).ok())
-        .map(|c| c.listen_client_urls);
-    let loopback = |url: &String| {
-        let port = url.strip_prefix("https://")?.rsplit_once(':')?.1;
-        Some(format!("https://127.0.0.1:{port}"))
-    };
-    let mut endpoints: Vec<String> = listens.unwrap_or_default().iter().filter_map(loopback).collect();
+    let config = host.config.as_deref().and_then(|config| etcd::read_config(config).ok()).unwrap_or_default();
+    let named: Vec<IpAddr> =
+        host.standing.iter().flat_map(|standing| standing.addresses.iter().copied()).collect();
+    let listeners: Vec<SocketAddr> =
+        config.listen_client_urls.iter().filter_map(|url| listener(url)).collect();
+    let all = answers_at(&listeners, &named);
+    let here = all.iter().filter(|at| is_here(at.ip()));
+    let mut endpoints: Vec<String> = here.map(|at| format!("https://{at}")).collect();
     endpoints.extend(host.restart_due.clone());
     endpoints.dedup();
     endpoints
+}
+
+/// One with TLS; etcd listens at addresses, not at names.
+fn listener(url: &str) -> Option<SocketAddr> {
+    url.strip_prefix("https://")?.trim_end_matches('/').parse().ok()
+}
+
+/// Where to ask: on loopback if the server's certificate names that too, else where it does. `named`: what it names; of one
+/// that cannot be read nobody knows.
+fn answers_at(listeners: &[SocketAddr], named: &[IpAddr]) -> Vec<SocketAddr> {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let by_loopback = named.is_empty() || named.contains(&loopback);
+    let of = |listener: &SocketAddr| -> Vec<SocketAddr> {
+        let at = |address: &IpAddr| SocketAddr::new(*address, listener.port());
+        match listener.ip().is_unspecified() {
+            true if by_loopback => vec![at(&loopback)],
+            true => named.iter().map(at).collect(),
+            false => vec![*listener],
+        }
+    };
+    let (near, far): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        listeners.iter().flat_map(of).partition(|at| at.ip().is_loopback());
+    let is_near = far.is_empty() || (by_loopback && !near.is_empty());
+    if is_near { near } else { far }
+}
+
+/// Another machine may have an address by now that this one once had.
+fn is_here(address: IpAddr) -> bool {
+    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }
 
 pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
@@ -185,5 +215,32 @@ async fn alarms(client: Option<Client>) -> Reading<Vec<Alarm>> {
     match client.alarms().await {
         Ok(alarms) => Reading::Known(alarms),
         Err(error) => Reading::Unknown(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a server is asked that listens there, under a certificate that names these addresses.
+    fn asked(listeners: &[&str], named: &[&str]) -> Vec<String> {
+        let named: Vec<IpAddr> = named.iter().map(|address| address.parse().unwrap()).collect();
+        let listeners: Vec<SocketAddr> = listeners.iter().filter_map(|url| listener(url)).collect();
+        answers_at(&listeners, &named).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_server_is_asked_where_its_certificate_lets_it_be_believed() {
+        let everywhere = ["http://127.0.0.1:4001", "https://0.0.0.0:2379"];
+        assert_eq!(asked(&everywhere, &["10.0.0.1", "127.0.0.1"]), ["127.0.0.1:2379"]);
+        assert_eq!(asked(&everywhere, &[]), ["127.0.0.1:2379"]);
+        // The earlier charm's certificates name no loopback address, and it may let etcd listen at one address alone.
+        assert_eq!(asked(&everywhere, &["10.0.0.1", "fd00::1"]), ["10.0.0.1:2379", "[fd00::1]:2379"]);
+        assert_eq!(asked(&["https://10.0.0.1:2379/"], &["10.0.0.1"]), ["10.0.0.1:2379"]);
+        // After its first restart it listens on loopback as well, and may still have the old certificate.
+        let both = ["https://10.0.0.1:2379", "https://127.0.0.1:2379"];
+        assert_eq!(asked(&both, &["10.0.0.1"]), ["10.0.0.1:2379"]);
+        assert_eq!(asked(&both, &["10.0.0.1", "127.0.0.1"]), ["127.0.0.1:2379"]);
+        assert_eq!(asked(&both[1..], &["10.0.0.1"]), ["127.0.0.1:2379"]);
     }
 }

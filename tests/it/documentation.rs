@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::pages::{self, Page, Start, Step};
 use crate::sim::{Kind, Model, given, wait_until};
 use crate::{OLD, PRESENT};
-use crate::{migrating, sources};
+use crate::{migrating, sources, taking_over};
 
 /// What pages call `juju` is juju-sim here, the store is this checkout, and the cloud's disks are small files.
 const JUJU: &str = "#!/bin/bash
@@ -54,12 +54,13 @@ const SHARED: [&[&str]; 2] = [
 ];
 
 /// Pages with a model of their own.
-const ALONE: [&str; 5] = [
+const ALONE: [&str; 6] = [
     "README.md",
     "docs/tutorial.md",
     "docs/how-to/upgrade-etcd.md",
     "docs/how-to/recover-lost-quorum.md",
     "docs/how-to/migrate-from-the-debian-package.md",
+    "docs/how-to/refresh.md",
 ];
 
 /// Every command that is shown and not run, with its page.
@@ -87,7 +88,12 @@ fn how_to_recover_lost_quorum() {
 
 #[test]
 fn how_to_migrate_from_the_debian_package() {
-    read_in_turn(&ALONE[4..]);
+    read_in_turn(&ALONE[4..5]);
+}
+
+#[test]
+fn how_to_refresh() {
+    read_in_turn(&ALONE[5..]);
 }
 
 #[test]
@@ -173,13 +179,14 @@ struct Reader {
 
 impl Reader {
     fn new(start: Start) -> Reader {
-        let is_old = matches!(start, Start::OneOldUnit | Start::OnePackagedUnit);
+        let is_old = matches!(start, Start::OneOldUnit | Start::OnePackagedUnit | Start::OneEarlierUnit);
         let kind = Kind { juju: PRESENT.juju, ..if is_old { OLD } else { PRESENT } };
         let model = match start {
             Start::Nothing => Model::with_quick_retries(kind),
             Start::OneUnit | Start::OneOldUnit => Model::with_cluster(kind, 1),
             Start::ThreeUnits => Model::with_cluster(kind, 3),
             Start::OnePackagedUnit => migrating::with_package(kind),
+            Start::OneEarlierUnit => taking_over::with_earlier_charm(kind, 1),
         };
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("bin")).unwrap();
@@ -197,7 +204,7 @@ impl Reader {
     fn begin(&self, start: Start) {
         match start {
             Start::Nothing => assert!(self.model.units("etcd").is_empty(), "there is something already"),
-            Start::OneUnit | Start::OneOldUnit => self.model.settle(1),
+            Start::OneUnit | Start::OneOldUnit | Start::OneEarlierUnit => self.model.settle(1),
             Start::ThreeUnits => self.model.settle(3),
             Start::OnePackagedUnit => migrating::wait_for_the_operator(&self.model),
         }

@@ -36,6 +36,7 @@ mod sim;
 mod snapshots;
 mod sources;
 mod storage;
+mod taking_over;
 mod upgrading;
 
 use sim::Kind;

@@ -13,7 +13,7 @@ const GAP_MS: u64 = 2000;
 const CONFIG: &str = "/var/snap/etcd/common/etcd.conf.yml";
 
 /// How often the charm has restarted the unit's etcd so far.
-fn restarts(model: &Model, unit: &str) -> usize {
+pub fn restarts(model: &Model, unit: &str) -> usize {
     let log = model.run(&["debug-log", "--replay", "--include", unit]);
     log.lines().filter(|line| line.contains("run=systemctl restart")).count()
 }

@@ -27,6 +27,8 @@ pub enum Start {
     OneOldUnit,
     /// A unit whose machine has Debian's package of etcd, with one key in it.
     OnePackagedUnit,
+    /// A cluster of one with etcd 3.4 under the Python charm.
+    OneEarlierUnit,
 }
 
 /// A page.
@@ -181,6 +183,7 @@ fn prose(page: &mut Page, number: usize, line: &str) {
             "three healthy units" => Start::ThreeUnits,
             "one healthy unit of etcd 3.4" => Start::OneOldUnit,
             "one unit with the Debian package" => Start::OnePackagedUnit,
+            "one unit of the Python charm" => Start::OneEarlierUnit,
             _ => panic!("{}:{number}: there is no start {start:?}", page.path),
         });
     } else if let Some(command) = note.strip_prefix("run: ") {
