@@ -174,6 +174,8 @@ fn with_package_cluster() -> Model {
     }
     model.run(&["config", "etcd", "--reset", "bin-source"]);
     wait_for_the_operator(&model);
+    // Nothing is asked of an authority while an option is wrong.
+    model.wait(&["easyrsa", "etcd", "--idle"]);
     let status = model.status();
     let peer = |unit: &str| {
         let address = status["applications"]["etcd"]["units"][unit]["public-address"].as_str().unwrap();
