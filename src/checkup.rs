@@ -10,7 +10,7 @@ use crate::decide;
 use crate::host::files;
 use crate::juju::{Context, Status, Tools};
 use crate::observe;
-use crate::world::{Door, Health, Reading, Roster, World};
+use crate::world::{Door, Health, Roster, World};
 
 /// Lost at every boot, as it should be: the first check after one is a full one.
 const REMEMBERED: &str = "/run/etcd-charm.status";
@@ -51,7 +51,7 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
     let Ok(look) = observe::local().await else { return false };
     let Roster::Confirmed(members) = &look.etcd.roster else { return false };
     let healthy = matches!(look.etcd.door, Door::Open(_))
-        && matches!(&look.etcd.alarms, Reading::Known(raised) if raised.is_empty())
+        && decide::is_quiet(&look.etcd)
         && look.host.restart_due.is_none()
         && look.host.restore.is_none()
         && look.host.moving.is_none()

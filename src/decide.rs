@@ -45,7 +45,7 @@ pub use requests::speaks;
 pub use service::{COMMON, DATA};
 pub use snapd::{HOLD, STORE as STORE_PROXY};
 pub use space::why_not_without_lock;
-pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with};
+pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with, is_quiet};
 pub use storage::why_hook_fails;
 
 use std::fmt;

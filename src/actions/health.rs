@@ -4,9 +4,10 @@ use anyhow::{Result, bail};
 
 use super::{Report, Results, alarms, cluster};
 use crate::clock;
+use crate::decide;
 use crate::etcd::Member;
 use crate::observe::{self, Local};
-use crate::world::{Health, Reading, Roster};
+use crate::world::{Health, Roster};
 
 pub(super) async fn run() -> Result<Report> {
     let mut look = super::look().await?;
@@ -39,7 +40,7 @@ async fn report(look: &Local) -> Result<Report> {
     }
     let sick = members.iter().any(|member| look.etcd.health.get(&member.id) != Some(&Health::Healthy));
     let alarms = alarms::told(&look.etcd.alarms);
-    let is_quiet = matches!(&look.etcd.alarms, Reading::Known(raised) if raised.is_empty());
+    let is_quiet = decide::is_quiet(&look.etcd);
     let healthy = !sick && without_quorum.is_none() && is_quiet;
     lines.push(if healthy { "cluster is healthy" } else { "cluster is unhealthy" }.to_owned());
     results.insert("alarms".to_owned(), alarms.clone());

@@ -110,9 +110,14 @@ fn is_from_store(w: &World) -> bool {
     matches!(&w.host.snap, Reading::Known(Some(snap)) if !snap.is_from_file())
 }
 
+/// No server has run here yet that could have promised anything.
+pub(super) fn is_fresh(w: &World) -> bool {
+    w.host.data == Data::Empty && w.host.config.is_none()
+}
+
 /// A snap without data has promised nothing: it may still become what the cluster needs, up or down.
 pub(super) fn fit_in(w: &World) -> Option<Next> {
-    let is_fresh = w.host.data == Data::Empty && w.host.config.is_none() && is_from_store(w);
+    let is_fresh = is_fresh(w) && is_from_store(w);
     let Some(Source::Channel(channel)) = w.host.source.as_ref().filter(|_| is_fresh) else { return None };
     let Track::Minor(minor) = channel.track else { return None };
     let helps = Some(minor) != w.installed_version().map(|version| version.minor_version())

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Next, minors, service};
+use super::{Next, minors, service, upgrade};
 use crate::etcd::Version;
 use crate::host::Release;
 use crate::options::{Options, WantedRelease};
@@ -24,8 +24,7 @@ pub(super) fn unit_file(w: &World) -> Option<Next> {
 pub(super) fn mend(w: &World) -> Option<Next> {
     let is_down = matches!(w.host.service, Service::Failing(_)) && !matches!(w.etcd.door, Door::Open(_));
     // It may have turned out not to fit to the members.
-    let is_fresh = w.host.data == Data::Empty && w.host.config.is_none();
-    if is_down || is_fresh { follow(w) } else { None }
+    if is_down || minors::is_fresh(w) { follow(w) } else { None }
 }
 
 /// A running voter follows the options.
@@ -83,9 +82,9 @@ fn why_not(w: &World, wanted: &WantedRelease) -> Option<String> {
 /// Why the release that is wanted now was tried and left again, or why it is there and does not serve.
 pub(super) fn refusal(w: &World) -> Option<&str> {
     let wanted = w.options.as_ref().ok()?.release.as_ref()?;
-    let (named, why) = w.host.upgrade_refused.as_deref()?.split_once('\n')?;
+    let (named, why) = upgrade::refused(w)?;
     let serves = other_release(w).is_none() && matches!(w.etcd.door, Door::Open(_));
-    (!serves && ready(w, wanted)?.to_string() == named).then_some(why.trim_end())
+    (!serves && ready(w, wanted)?.to_string() == named).then_some(why)
 }
 
 /// Why the release that the operator names is not the one that runs.

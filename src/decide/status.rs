@@ -97,6 +97,11 @@ fn list_of_sick(w: &World, members: &[Member]) -> String {
     sick.collect::<Vec<_>>().join(", ")
 }
 
+/// The alarms were listed, and there are none.
+pub fn is_quiet(etcd: &Etcd) -> bool {
+    matches!(&etcd.alarms, Reading::Known(raised) if raised.is_empty())
+}
+
 fn alarms(w: &World) -> Option<Status> {
     let all = match &w.etcd.alarms {
         Reading::Known(all) => all,

@@ -196,11 +196,17 @@ fn tried_in_vain(w: &World) -> Option<(&'static str, &str)> {
     STEPS.iter().find_map(|step| Some((*step, w.tried.in_vain(step)?)))
 }
 
+/// What was moved to and left again, and why.
+pub(super) fn refused(w: &World) -> Option<(&str, &str)> {
+    let (named, why) = w.host.upgrade_refused.as_deref()?.split_once('\n')?;
+    Some((named, why.trim_end()))
+}
+
 /// Why the channel that is wanted now was tried and left again.
 fn refusal(w: &World) -> Option<&str> {
     let options = w.options.as_ref().ok()?;
-    let (channel, why) = w.host.upgrade_refused.as_deref()?.split_once('\n')?;
-    (wanted(w, options)?.to_string() == channel).then_some(why.trim_end())
+    let (channel, why) = refused(w)?;
+    (wanted(w, options)?.to_string() == channel).then_some(why)
 }
 
 fn is_same_minor(w: &World, minor: Minor) -> bool {
