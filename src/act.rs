@@ -20,6 +20,7 @@ use anyhow::Result;
 
 use crate::juju::Tools;
 use crate::restoring::{Journal, swap};
+use crate::state::StateFile;
 use crate::step::Step;
 use crate::world::World;
 
@@ -74,9 +75,13 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         }
         Step::TrustAuthority(ca) => Ok(files::trust_authority(ca).await?),
         Step::WriteShellProfile(text) => Ok(files::write_shell_profile(text)?),
-        Step::MoveDataAside { why, directory } => Ok(files::move_data_aside(*why, directory)?),
+        Step::MoveDataAside { why, place } => Ok(files::move_data_aside(*why, place)?),
+        Step::ReplaceDamaged { member, place, .. } => Ok(files::replace_damaged(*member, place).await?),
         Step::FormatStorage { id, device } => Ok(storage::format(id, device).await?),
         Step::MountStorage { unit, rules } => Ok(storage::mount(unit, rules, world).await?),
+        Step::PutAway(paths) => Ok(files::put_away(paths)?),
+        Step::AdoptStorage { device, uuid, label } => Ok(storage::adopt(device, uuid, *label).await?),
+        Step::ClaimMachine(owner) => Ok(StateFile::Owner.write_text(&owner.to_string())?),
         Step::ClaimStorage(owner) => Ok(storage::claim(owner)?),
         Step::MoveData { from, to, settings, version } => {
             storage::move_data(from, to, (settings, version), world, tools).await
@@ -102,6 +107,6 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::UndoRestore(journal) => Ok(swap::go_back(journal).await?),
         Step::AcceptRestore(journal) => Ok(journal.accept()?),
         Step::EndRestore => Ok(Journal::remove()?),
-        Step::RemoveMember { member, .. } => membership::remove(world, *member).await,
+        Step::RemoveMember { member, reason } => membership::remove(world, *member, *reason).await,
     }
 }

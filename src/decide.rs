@@ -9,10 +9,13 @@ mod checks;
 mod clients;
 mod company;
 mod csr;
+mod healing;
 mod install;
+mod kept;
 mod leaving;
 mod membership;
 mod minors;
+mod ownership;
 mod ports;
 mod quorum;
 mod release;
@@ -34,12 +37,13 @@ mod properties;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod worlds;
+pub(crate) mod worlds;
 
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
 pub use company::{Company, Errand, company};
 pub use minors::{is_first_on, lowest_published, why_not_yet};
+pub use ownership::{claim_of, foreign};
 pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
@@ -123,7 +127,7 @@ impl fmt::Display for Waiting {
 
 /// The runbook.
 pub fn next(world: &World) -> Next {
-    if let Some(next) = checks::next(world) {
+    if let Some(next) = ownership::next(world).or_else(|| checks::next(world)) {
         return next;
     }
     if world.event.is_leaving() {
@@ -138,11 +142,16 @@ pub fn next(world: &World) -> Next {
         .or_else(|| release::mend(world))
         .or_else(|| storage::data(world))
         .or_else(|| upkeep::trust(world))
+        .or_else(|| ownership::claim(world))
+        .or_else(|| storage::why_not_start(world))
         .or_else(|| membership::next(world))
         .or_else(|| release::next(world))
         .or_else(|| service::next(world))
         .or_else(|| upgrade::next(world))
         .or_else(|| storage::move_in(world))
+        .or_else(|| storage::move_home(world))
         .or_else(|| upkeep::next(world))
+        .or_else(|| ownership::record(world))
+        .or_else(|| kept::next(world))
         .unwrap_or_else(|| status::next(world))
 }

@@ -6,6 +6,8 @@ mod channel;
 mod etcd;
 mod host;
 mod juju;
+mod kept;
+mod place;
 mod storage;
 mod v2_store;
 
@@ -18,6 +20,7 @@ use crate::clock;
 use crate::decide::lowest_published;
 use crate::event::Event;
 use crate::juju::{Context, Tools};
+use crate::relations::cluster::UnitRecord;
 use crate::world::{Data, Etcd, Host, Reading, Tried, World};
 
 /// Everything Juju knows that this charm needs.
@@ -65,7 +68,8 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
         host.source = juju::source(facts, tools).await;
     }
     // While a restore is under way this unit's own server knows better than the databag which cluster counts.
-    let cluster = facts.peers.cluster.cluster.filter(|_| host.restore.is_none());
+    let agreed = facts.peers.cluster.cluster.or_else(|| UnitRecord::read(&facts.peers.own).cluster);
+    let cluster = agreed.filter(|_| host.restore.is_none());
     let others = facts.member_endpoints(cluster);
     let doors = etcd::Doors { own: own_endpoints(&host), others, cluster };
     let mut etcd = etcd::look(&host, &doors).await;

@@ -13,7 +13,7 @@ use crate::options::WantedRelease;
 use crate::relations::authority::Client;
 use crate::restoring::Journal;
 use crate::storage::Owner;
-use crate::world::{Credentials, Moved};
+use crate::world::{Credentials, Moved, Place};
 
 /// Where etcd's snap comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +88,17 @@ pub enum Step {
     MoveDataAside {
         /// Why.
         why: Moved,
-        /// The data directory.
-        directory: &'static str,
+        /// Where it is.
+        place: Place,
+    },
+    /// Stop a server that cannot use its data and set that aside, so that this unit joins anew.
+    ReplaceDamaged {
+        /// The member that is given up.
+        member: MemberId,
+        /// What is wrong with its data.
+        damage: String,
+        /// Where that is.
+        place: Place,
     },
     /// Make a file system on storage that is empty.
     FormatStorage {
@@ -105,13 +114,26 @@ pub enum Step {
         /// What keeps etcd from starting without it.
         rules: &'static str,
     },
+    /// Take copies of earlier data out of what snapd copies at every refresh.
+    PutAway(Vec<String>),
+    /// Use a file system that was mounted here before this charm came, and know it again.
+    AdoptStorage {
+        /// Its device.
+        device: PathBuf,
+        /// Its UUID.
+        uuid: String,
+        /// It has no label and can get one.
+        label: bool,
+    },
+    /// Note on the machine's own disk whose its etcd is.
+    ClaimMachine(Owner),
     /// Write on the storage whose the data is.
     ClaimStorage(Owner),
     /// Stop etcd, copy its data, and start it on the copy.
     MoveData {
-        /// The data directory of before.
-        from: &'static str,
-        /// The new one.
+        /// Where it is now.
+        from: Place,
+        /// The new data directory.
         to: &'static str,
         /// What to start with there.
         settings: Box<Settings>,
@@ -223,8 +245,12 @@ impl Step {
             Step::TrustAuthority(_) => "trust-authority",
             Step::WriteShellProfile(_) => "write-shell-profile",
             Step::MoveDataAside { .. } => "move-data-aside",
+            Step::ReplaceDamaged { .. } => "replace-damaged",
             Step::FormatStorage { .. } => "format-storage",
             Step::MountStorage { .. } => "mount-storage",
+            Step::PutAway(_) => "put-away",
+            Step::AdoptStorage { .. } => "adopt-storage",
+            Step::ClaimMachine(_) => "claim-machine",
             Step::ClaimStorage(_) => "claim-storage",
             Step::MoveData { .. } => "move-data",
             Step::ReleaseStorage => "release-storage",
@@ -295,13 +321,21 @@ impl fmt::Display for Step {
                 f.write_str("Adding the certificate authority to the host's trust store")
             }
             Step::WriteShellProfile(_) => f.write_str("Writing the etcdctl environment for root shells"),
-            Step::MoveDataAside { why, directory } => write!(f, "Moving data in {directory} aside: {why}"),
+            Step::MoveDataAside { why, place } => write!(f, "Moving data in {place} aside: {why}"),
+            Step::ReplaceDamaged { member, damage, place } => {
+                write!(f, "Replacing this unit's member {member}: its data in {place} is damaged, {damage}")
+            }
             Step::FormatStorage { id, device } => {
                 write!(f, "Making a file system on the empty storage {id} ({})", device.display())
             }
             Step::MountStorage { .. } => f.write_str("Mounting the storage"),
+            Step::PutAway(paths) => write!(f, "Keeping earlier data elsewhere: {}", paths.join(", ")),
+            Step::AdoptStorage { device, .. } => {
+                write!(f, "Marking the file system on {} as this charm's", device.display())
+            }
+            Step::ClaimMachine(_) => f.write_str("Noting whose the etcd of this machine is"),
             Step::ClaimStorage(_) => f.write_str("Writing on the storage whose the data is"),
-            Step::MoveData { to, .. } => write!(f, "Moving etcd's data to {to}"),
+            Step::MoveData { from, to, .. } => write!(f, "Moving etcd's data from {from} to {to}"),
             Step::ReleaseStorage => f.write_str("Unmounting the storage"),
             Step::WriteChecks { write, .. } if write.is_empty() => {
                 f.write_str("Removing the checks for Nagios")

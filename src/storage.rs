@@ -1,12 +1,15 @@
-//! Storage `data` as this charm uses it: where it is mounted, how a file system of ours is known, and whose data is on it.
+//! Storage `data` as this charm uses it: where it is mounted, how a file system of ours is known, and whose data is on it. The
+//! machine's own disk has the same record.
 //!
-//! A file system is ours by its label: the charm gives it to a device that was empty, an operator may give it to another.
+//! A file system is ours by its label: the charm gives it to a device that was empty, an operator may give it to another. One that
+//! was mounted before this charm came is adopted, and known by its UUID from then on.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::etcd::ClusterId;
 use crate::host::volume::Device;
-use crate::juju::UnitName;
+use crate::juju::{RelationId, UnitName};
 use crate::world::{Data, Reading};
 
 /// Where it is mounted (kept from the earlier charm).
@@ -36,6 +39,8 @@ pub struct Volume {
     pub unit: Option<String>,
     /// The text of the rules that keep etcd from starting without its storage.
     pub rules: Option<String>,
+    /// UUIDs of file systems that were mounted here before this charm came, and that it uses.
+    pub adopted: BTreeSet<String>,
     /// The instance that was found empty and is being formatted.
     pub formatting: Option<String>,
 }
@@ -67,6 +72,8 @@ pub struct Owner {
     pub unit: String,
     /// UUID of its model; empty if Juju did not say.
     pub model: String,
+    /// The peer relation of its application, where that was noted: no other application ever has the same.
+    pub relation: Option<RelationId>,
     /// The cluster.
     pub cluster: Option<ClusterId>,
     /// How many members voted, this one included.
@@ -80,6 +87,7 @@ impl Owner {
         Owner {
             unit: value("unit").unwrap_or_default().to_owned(),
             model: value("model").unwrap_or_default().to_owned(),
+            relation: value("relation").and_then(|id| id.parse().ok()),
             cluster: value("cluster").and_then(|id| id.parse().ok()),
             voters: value("voters").and_then(|count| count.parse().ok()),
         }
@@ -94,8 +102,11 @@ impl Owner {
 impl fmt::Display for Owner {
     /// The file's text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# Written by the etcd charm: whose data is on this file system.")?;
+        writeln!(f, "# Written by the etcd charm: whose data this is.")?;
         write!(f, "unit={}\nmodel={}\n", self.unit, self.model)?;
+        if let Some(relation) = &self.relation {
+            writeln!(f, "relation={relation}")?;
+        }
         if let Some(cluster) = self.cluster {
             writeln!(f, "cluster={cluster}")?;
         }
@@ -115,11 +126,12 @@ mod tests {
         let owner = Owner {
             unit: "etcd/3".into(),
             model: "0a1b".into(),
+            relation: "cluster:3".parse().ok(),
             cluster: Some(ClusterId(0xc1)),
             voters: Some(3),
         };
         assert_eq!(Owner::parse(&owner.to_string()), owner);
-        let new = Owner { cluster: None, voters: None, ..owner };
+        let new = Owner { relation: None, cluster: None, voters: None, ..owner };
         assert_eq!(Owner::parse(&new.to_string()), new);
         assert!(new.is(&"etcd/3".parse().unwrap(), "0a1b"));
         assert!(!new.is(&"etcd/3".parse().unwrap(), "another model"));

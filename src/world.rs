@@ -3,19 +3,23 @@
 //! Unreadable is not absent and absent is not empty: what could not be read is a [`Reading::Unknown`] with its
 //! cause, and no rule may take it for "there is none".
 
+mod credentials;
 mod data;
 mod following;
+mod kept;
 mod standing;
 
-pub use data::{Data, Moved, V2Store};
+pub use credentials::Credentials;
+pub use data::{Data, Moved, Place, V2Store};
 pub use following::{Following, is_followed};
+pub use kept::{Kept, KeptCopy};
 pub use standing::Standing;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use crate::etcd::{Alarm, Member, MemberId, MemberStatus, Version};
+use crate::etcd::{Alarm, ClusterId, Identity, Member, MemberId, MemberStatus, Version};
 use crate::event::Event;
+use crate::healed::Healed;
 use crate::host::{Installed, Release};
 use crate::juju::{Databag, JujuVersion, Proxies, RelationId, UnitName};
 use crate::moving::Moving;
@@ -28,7 +32,7 @@ use crate::relations::csr::Answers;
 use crate::relations::trust::UnitTrust;
 use crate::restoring::Journal;
 use crate::step::Source;
-use crate::storage::{Attached, Volume};
+use crate::storage::{Attached, Owner, Volume};
 
 /// Something observed, or why it could not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,38 +185,6 @@ pub enum Answered {
     Usable(Credentials),
 }
 
-/// The five files etcd and its clients live on, PEM, each ending with a newline.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// Trusted authorities.
-    pub ca: String,
-    /// Server and peer certificate, chain behind it.
-    pub server_certificate: String,
-    /// Its key.
-    pub server_key: String,
-    /// Client certificate.
-    pub client_certificate: String,
-    /// Its key.
-    pub client_key: String,
-}
-
-impl From<&Credentials> for crate::etcd::Credentials {
-    /// What this charm's own client needs of them.
-    fn from(pem: &Credentials) -> crate::etcd::Credentials {
-        crate::etcd::Credentials {
-            ca_pem: pem.ca.clone().into_bytes(),
-            cert_pem: pem.client_certificate.clone().into_bytes(),
-            key_pem: pem.client_key.clone().into_bytes(),
-        }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(…)")
-    }
-}
-
 /// An application related to an endpoint that this charm provides.
 #[derive(Debug, Clone)]
 pub struct Consumer {
@@ -272,8 +244,22 @@ pub struct Host {
     pub trusted: Option<String>,
     /// The environment file for root shells.
     pub shell_profile: Option<String>,
-    /// The data directory that etcd uses, or will.
-    pub data_dir: &'static str,
+    /// Where etcd has its data, or will have it.
+    pub place: Place,
+    /// Where the running server has its files open, if it runs and that can be seen.
+    pub runs_in: Option<Place>,
+    /// Copies of data that were set aside.
+    pub kept: Kept,
+    /// Whose this machine's etcd is, by the record on its own disk.
+    pub owner: Option<Owner>,
+    /// Whose the data is, by its log.
+    pub identity: Option<Identity>,
+    /// What a server that fails has found damaged in its data.
+    pub damage: Option<&'static str>,
+    /// This unit's member was replaced because its data was damaged: the last time.
+    pub healed: Option<Healed>,
+    /// What is in the usual data directory was written later than what etcd's file names elsewhere.
+    pub usual_is_newer: bool,
     /// What the monitoring agent finds.
     pub checks: Checks,
     /// The member's data in it.
@@ -410,6 +396,13 @@ impl World {
     /// What this unit has published of itself.
     pub fn own_record(&self) -> UnitRecord {
         UnitRecord::read(&self.peers.own)
+    }
+
+    /// The cluster whose word counts, as far as one is known: during a restore the one that this unit's server is in.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        let agreed = self.peers.cluster.cluster.or_else(|| self.own_record().cluster);
+        let own = self.own_status().map(|status| status.cluster);
+        if self.host.restore.is_some() { own } else { agreed.or(own) }
     }
 
     /// The status of this unit's own server, if it answers.

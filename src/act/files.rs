@@ -2,14 +2,18 @@
 //! deleted.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::clock;
 use crate::decide::COMMON;
-use crate::etcd::{Settings, Version, read_config};
+use crate::etcd::{MemberId, Settings, Version, read_config};
+use crate::healed::Healed;
 use crate::host::{self, files, trust_store};
 use crate::observe;
-use crate::world::{Credentials, Moved, Service, World};
+use crate::state;
+use crate::world::{Credentials, Moved, Place, Service, World};
 
 /// The key goes first and its certificate right behind: a server that shakes hands in between fails that one
 /// handshake only.
@@ -44,17 +48,43 @@ pub(super) fn write_shell_profile(text: &str) -> Result<()> {
     write(host::SHELL_PROFILE, text, 0o644)
 }
 
-pub(super) fn move_data_aside(why: Moved, directory: &str) -> Result<()> {
+/// A log of its own goes first: without it the rest is never started.
+pub(super) fn move_data_aside(why: Moved, place: &Place) -> Result<()> {
     let label = match why {
         Moved::MemberRemoved | Moved::ClusterRestored => "removed",
         Moved::OfAnother => "of-another",
         Moved::Unfinished => "unfinished",
         Moved::ElsewhereNow => "moved",
+        Moved::Damaged => "damaged",
     };
-    let aside = files::move_aside(format!("{directory}/member"), label)
-        .context("cannot move the member's data aside")?;
-    tracing::info!(kept = %aside.display(), "the old data was kept");
+    for path in place.log.iter().cloned().chain([format!("{}/member", place.data)]) {
+        if !Path::new(&path).try_exists().with_context(|| format!("cannot look at {path}"))? {
+            continue;
+        }
+        let aside = files::move_aside(&path, label).with_context(|| format!("cannot move {path} aside"))?;
+        tracing::info!(kept = %aside.display(), "the old data was kept");
+    }
     Ok(())
+}
+
+/// On one disk; what has the same name there already gets another one.
+pub(super) fn put_away(paths: &[String]) -> Result<()> {
+    let home = state::kept();
+    files::make_dir(&home, 0o700).with_context(|| format!("cannot make {home}"))?;
+    for path in paths.iter().map(Path::new) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let kept = files::publish_beside(path, Path::new(&home), &name)
+            .with_context(|| format!("cannot keep {} in {home}", path.display()))?;
+        tracing::info!(path = %path.display(), kept = %kept.display(), "earlier data was put away");
+    }
+    Ok(())
+}
+
+/// The mark goes first: whoever is killed in between goes on with the same member.
+pub(super) async fn replace_damaged(member: MemberId, place: &Place) -> Result<()> {
+    Healed::begin(member, clock::now_s())?;
+    host::etcd_service().disable_now().await.context("cannot stop etcd's service")?;
+    move_data_aside(Moved::Damaged, place)
 }
 
 /// The mark that a restart is due is written before the file, so that no crash can lose it. It holds the address

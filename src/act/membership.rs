@@ -8,8 +8,10 @@ use anyhow::Context as _;
 use super::{Trouble, files};
 use crate::decide::{self, Company, Errand};
 use crate::etcd::{self, Client, Credentials, Lock, MemberId};
+use crate::healed::Healed;
 use crate::host;
 use crate::observe;
+use crate::step::Removal;
 use crate::world::{Door, World};
 
 /// Etcd holds the lock under a lease, so a holder that dies keeps nobody waiting longer than this.
@@ -39,7 +41,7 @@ fn others(world: &World) -> impl Iterator<Item = String> {
 
 async fn first_of(endpoints: impl Iterator<Item = String>, world: &World) -> Result<Client, Trouble> {
     let endpoints: Vec<String> = endpoints.collect();
-    Ok(etcd::reach(&endpoints, &credentials(world)?).await?)
+    Ok(etcd::reach(&endpoints, &credentials(world)?, world.cluster()).await?)
 }
 
 fn credentials(world: &World) -> Result<Credentials, Trouble> {
@@ -68,7 +70,10 @@ pub(super) async fn promote(world: &World, member: MemberId) -> Result<(), Troub
     }
 }
 
-pub(super) async fn remove(world: &World, member: MemberId) -> Result<(), Trouble> {
+pub(super) async fn remove(world: &World, member: MemberId, reason: Removal) -> Result<(), Trouble> {
+    if reason == Removal::DataLost {
+        Healed::begin(member, world.now_s)?;
+    }
     match cluster(world).await?.remove(member).await {
         Ok(()) | Err(etcd::Error::MemberNotFound) => Ok(()),
         Err(error) => Err(error.into()),
@@ -87,8 +92,9 @@ pub(super) async fn move_leadership(world: &World, to: MemberId) -> Result<(), T
 
 pub(super) async fn own(world: &World) -> Result<Client, Trouble> {
     let credentials = credentials(world)?;
+    let own_cluster = world.own_status().map(|status| status.cluster);
     for endpoint in observe::own_endpoints(&world.host) {
-        let client = Client::connect(&endpoint, &credentials)?;
+        let client = Client::connect(&endpoint, &credentials)?.of_cluster(own_cluster);
         if client.status().await.is_ok() {
             return Ok(client);
         }
@@ -208,7 +214,7 @@ pub(super) async fn restart(world: &World) -> Result<(), Trouble> {
 pub(super) async fn serve_again(world: &World) -> Result<(), Trouble> {
     let service = host::etcd_service();
     // A large database takes its time to be read. One that is not there yet is small.
-    let database = Path::new(world.host.data_dir).join("member/snap/db");
+    let database = Path::new(&world.host.place.data).join("member/snap/db");
     let bytes = std::fs::metadata(database).map_or(0, |meta| meta.len());
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     let deadline = Instant::now() + etcd::patience(bytes);

@@ -64,6 +64,7 @@ async fn replace(files: Files<'_>, world: &World) -> Result<(), Trouble> {
         put_in_place(files).await?;
         return Ok(snap::stop_service().await?);
     }
+    upgrade::check_room(world)?;
     let old = way_back::installed()?;
     if matches!(world.etcd.door, Door::Open(_)) && decide::is_first_on(world, files.version.minor_version()) {
         upgrade::save_snapshot(world).await?;

@@ -7,15 +7,17 @@ use anyhow::{Context as _, Result};
 use super::{Trouble, exchange, membership, way_back};
 use crate::backup::{self, Progress};
 use crate::clock;
-use crate::decide::COMMON;
+use crate::decide::{COMMON, DATA};
 use crate::etcd::{Channel, Minor, Version};
-use crate::host::{Installed, Snap, files};
+use crate::host::{Installed, Snap, directory, files};
 use crate::juju::{Status, Tools};
 use crate::moving::Moving;
 use crate::world::World;
 
 /// Below [`COMMON`]: the snapshots that were taken before upgrades.
 const SNAPSHOTS: &str = "before-upgrade";
+/// What stays free beside snapd's copy: etcd prepares its next log file.
+const SPARE_BYTES: u64 = 128 * 1024 * 1024;
 /// How many of them are kept.
 const KEPT: usize = 3;
 
@@ -27,6 +29,7 @@ pub(super) async fn to_channel(
     world: &World,
     tools: &Tools,
 ) -> Result<(), Trouble> {
+    check_room(world)?;
     membership::moving(world, async || {
         let status = Status::maintenance(format!("Moving etcd to {channel}"));
         tools.status_set(&status).await.context("cannot set the status")?;
@@ -36,6 +39,22 @@ pub(super) async fn to_channel(
         refresh(channel, minor, world).await
     })
     .await
+}
+
+/// snapd copies everything in its data directory before the new revision starts; a disk that is full by then ends etcd.
+pub(super) fn check_room(world: &World) -> Result<(), Trouble> {
+    if world.host.releases.current.is_some() {
+        return Ok(());
+    }
+    let bytes = directory::size(DATA).with_context(|| format!("cannot measure {DATA}"))?;
+    let free = files::free_bytes(DATA).with_context(|| format!("cannot measure {DATA}"))?;
+    if free >= bytes.saturating_add(SPARE_BYTES) {
+        return Ok(());
+    }
+    let (needed, free) = (bytes.saturating_add(SPARE_BYTES).div_ceil(1 << 20), free >> 20);
+    Err(Trouble::Failed(format!(
+        "snapd copies {DATA} at a refresh: {needed} MiB are needed and {free} MiB are free: make room (the action remove-old-data lists what is kept)"
+    )))
 }
 
 /// What is installed stays.

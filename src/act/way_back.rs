@@ -37,7 +37,7 @@ pub(super) async fn put_back(old: &Installed, world: &World) -> Result<()> {
         return Ok(());
     }
     host::etcd_service().stop().await.context("cannot stop etcd's service")?;
-    let (data, releases) = (world.host.data_dir, Releases::system());
+    let (data, releases) = (world.host.place.data.as_str(), Releases::system());
     if world.host.releases.current.is_some() {
         leave_in_place(&new, old, Path::new(data), &releases.current_path())?;
         let old = Release { version: old.version.clone(), id: old.revision.clone() };

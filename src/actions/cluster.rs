@@ -58,7 +58,7 @@ impl Cluster {
         let doors = observe::own_endpoints(&look.host);
         let own = Own::find(look);
         if votes(&look.etcd.door)
-            && let Ok(client) = etcd::reach(&doors, &credentials).await
+            && let Ok(client) = etcd::reach(&doors, &credentials, None).await
         {
             return Ok(Cluster { client, credentials, own });
         }
@@ -72,10 +72,14 @@ impl Cluster {
         {
             bail!("{why}");
         }
-        let mut reached = etcd::reach(&others, &credentials).await;
+        let cluster = match &look.etcd.door {
+            Door::Open(status) => Some(status.cluster),
+            Door::Closed | Door::Mute(_) => None,
+        };
+        let mut reached = etcd::reach(&others, &credentials, cluster).await;
         if reached.is_err() {
             tokio::time::sleep(ELECTION).await;
-            reached = etcd::reach(&others, &credentials).await;
+            reached = etcd::reach(&others, &credentials, cluster).await;
         }
         let client = reached.map_err(|error| {
             anyhow!("the cluster has no quorum: {error}; run the health action and bring its machines back")

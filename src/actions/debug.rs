@@ -17,7 +17,7 @@ use crate::juju::Context;
 use crate::observe::{self, Local};
 use crate::tls::{Certificate, key_matches};
 use crate::world::{Credentials, Roster};
-use crate::{archive, backup, clock, etcd};
+use crate::{archive, backup, clock, etcd, state};
 
 /// Lines of the service's log.
 const LINES: usize = 2000;
@@ -62,7 +62,7 @@ async fn parts(context: &Context, look: &Result<Local>, now_s: u64) -> Vec<Part>
         ("etcd.conf.yml", config),
         ("service.txt", state),
         ("journal.txt", log),
-        ("files.txt", listing(&[COMMON, DATA, &data_dir(look)])),
+        ("files.txt", listing(&[COMMON, DATA, &data_dir(look), &state::kept()])),
     ]
 }
 
@@ -119,8 +119,8 @@ async fn members(look: &Local) -> String {
     let host = &look.host;
     let _ = writeln!(
         text,
-        "service: {:?}\ndata: {:?}\nrestart due: {:?}",
-        host.service, host.data, host.restart_due
+        "service: {:?}\nplace: {}\ndata: {:?}\nold data: {:?}\nowner: {:?}\nrestart due: {:?}",
+        host.service, host.place, host.data, host.kept, host.owner, host.restart_due
     );
     text
 }

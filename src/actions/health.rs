@@ -38,6 +38,10 @@ async fn report(look: &Local) -> Result<Report> {
         let days = standing.days_left(clock::now_s()).to_string();
         results.insert("certificates.days-left".to_owned(), days);
     }
+    if !look.host.kept.copies.is_empty() {
+        results.insert("old-data.copies".to_owned(), look.host.kept.paths());
+        results.insert("old-data.mib".to_owned(), look.host.kept.mib().to_string());
+    }
     let sick = members.iter().any(|member| look.etcd.health.get(&member.id) != Some(&Health::Healthy));
     let alarms = alarms::told(&look.etcd.alarms);
     let is_quiet = decide::is_quiet(&look.etcd);

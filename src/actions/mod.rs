@@ -15,6 +15,7 @@ mod package_credentials;
 mod parameters;
 mod recover_quorum;
 mod redact;
+mod remove_old_data;
 mod restore;
 mod snap_upgrade;
 mod snapshot;
@@ -24,10 +25,12 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 
 use self::parameters::Parameters;
+use crate::decide;
 use crate::event::Event;
 use crate::juju::{Context, Tools};
 use crate::observe::{self, Local};
 use crate::reconcile;
+use crate::world::Tried;
 
 /// Results by dotted key, as `action-set` takes them.
 pub type Results = BTreeMap<String, String>;
@@ -73,7 +76,10 @@ pub async fn run(name: &str, context: &Context, tools: &Tools) -> Result<()> {
 
 /// Whether what the unit's status and relations tell may be true no more after the action.
 fn changes_the_unit(name: &str) -> bool {
-    matches!(name, "alarm-disarm" | "maintain" | "install" | "snap-upgrade" | "recover-quorum")
+    matches!(
+        name,
+        "alarm-disarm" | "maintain" | "install" | "snap-upgrade" | "recover-quorum" | "remove-old-data"
+    )
 }
 
 /// As after a hook: until the next one would be long for an operator who has just mended something.
@@ -85,6 +91,9 @@ async fn tell_what_stands_now(name: &str, context: &Context, tools: &Tools) {
 
 async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report> {
     let unit = &context.unit;
+    if name != "debug" {
+        refuse_foreign(context, tools).await?;
+    }
     match name {
         "health" => health::run().await,
         "package-client-credentials" | "package-client-certificates" | "generate-client-certificates" => {
@@ -100,8 +109,24 @@ async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report>
         "install" => install::run(context, tools).await,
         "snap-upgrade" => snap_upgrade::run(context, &Parameters::read(tools).await?, tools).await,
         "recover-quorum" => recover_quorum::run(context, &Parameters::read(tools).await?, tools).await,
+        "remove-old-data" => remove_old_data::run(&look().await?, &Parameters::read(tools).await?),
         "debug" => debug::run(context, &look().await).await,
         _ => bail!("there is no action {name}"),
+    }
+}
+
+/// Another application's etcd on this machine is none of this unit's business. Where Juju does not answer, the action itself
+/// finds out what it needs.
+async fn refuse_foreign(context: &Context, tools: &Tools) -> Result<()> {
+    let Ok(facts) = observe::facts(context, Event::Look("action".to_owned()), tools).await else {
+        return Ok(());
+    };
+    let world = observe::world(&facts, tools, &Tried::default()).await?;
+    match decide::foreign(&world) {
+        Some(whose) => {
+            bail!("the etcd on this machine is not this unit's: {} holds data of {whose}", world.host.place)
+        }
+        None => Ok(()),
     }
 }
 

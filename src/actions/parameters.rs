@@ -10,6 +10,12 @@ use crate::juju::Tools;
 pub struct Parameters(Map<String, Value>);
 
 impl Parameters {
+    /// As Juju would hand them over.
+    #[cfg(test)]
+    pub fn of(values: Value) -> Parameters {
+        Parameters(values.as_object().cloned().unwrap_or_default())
+    }
+
     /// Asks Juju.
     ///
     /// # Errors

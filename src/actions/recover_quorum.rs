@@ -87,6 +87,13 @@ fn why_not_here(world: &World) -> Option<String> {
         Data::Partial(missing) => Some(format!(
             "the data directory of this unit is damaged, {missing} is missing; run it on another unit, or restore a snapshot"
         )),
+        Data::Unreadable(why) => {
+            Some(format!("the data directory of this unit cannot be read: {why}; run it on another unit"))
+        }
+        Data::Present if world.host.place.log.is_some() => Some(format!(
+            "etcd's data on this unit is in {}: stop etcd, move the log to {}/member/wal, take wal-dir out of etcd.conf.yml, and run it again",
+            world.host.place, world.host.place.data
+        )),
         Data::Present if world.own_status().is_some_and(|status| status.learner) => Some(
             "this unit was still joining and may know little of the data; run it on a unit that had joined"
                 .to_owned(),

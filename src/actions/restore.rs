@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     }
     let look = look().await?;
     let plan = plan(&look, parameters, tools).await?;
-    let workshop = Workshop::open(look.host.data_dir)?;
+    let workshop = Workshop::open(&look.host.place.data)?;
     let content = extract(&plan, &workshop).await?;
     let bytes = content.bytes();
     tell(tools, &format!("the snapshot is sound: {} MiB; building the new data directory", bytes >> 20))
@@ -101,6 +101,12 @@ async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Pl
         config.context("this unit has never run etcd: wait until it is active, then run restore again")?;
     if look.host.data != Data::Present {
         bail!("this unit has no member: wait until it is active, then run restore again");
+    }
+    if look.host.place.log.is_some() {
+        bail!(
+            "etcd's data is in {}: wait until it has been moved home, then run restore again",
+            look.host.place
+        );
     }
     if let Some(learner) = learner(look) {
         bail!("{learner} is joining: wait until it votes, then run restore again");
@@ -249,7 +255,7 @@ async fn save_old_data(look: &Local, parameters: &Parameters, tools: &Tools) -> 
 
 async fn own_client(look: &Local) -> Result<Client> {
     let pem = look.host.credentials.as_ref().context("this unit has no certificates")?;
-    Ok(etcd::reach(&observe::own_endpoints(&look.host), &Credentials::from(pem)).await?)
+    Ok(etcd::reach(&observe::own_endpoints(&look.host), &Credentials::from(pem), None).await?)
 }
 
 /// Yields the name under which the old data is kept.
@@ -265,7 +271,7 @@ async fn exchange(
         Door::Closed | Door::Mute(_) => None,
     };
     let name = format!("member.before-restore-{}", backup::stamp(clock::now_s()));
-    let kept = Path::new(look.host.data_dir).join(name);
+    let kept = Path::new(&look.host.place.data).join(name);
     let journal =
         Journal { phase: Phase::Swapping, kept: kept.clone(), old_cluster, token: plan.token.clone() };
     journal.write()?;

@@ -178,6 +178,9 @@ impl Migration<'_> {
             }
             Size::Several => several::take(&self.options).await?,
         }
+        // It was the operator who said that this data is the unit's.
+        let world = self.look().await?;
+        self.perform(&Step::ClaimMachine(decide::claim_of(&world)), &world).await?;
         self.start().await?;
         Ok(archive)
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, csr, requests, trust};
+use super::{authority, csr, healing, requests, trust};
 use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Client, is_due};
 use crate::relations::certificates::{Pair, clients_asked_for};
@@ -214,7 +214,7 @@ pub fn look_again_s(w: &World) -> Option<u64> {
     let due = all.filter_map(|pair| u64::try_from(leaf(&pair.certificate)?.due_s()).ok());
     let own = w.consumers.iter().filter_map(|one| record.consumers.get(&one.relation.tag()));
     let late = own.filter(|pair| serves(w, pair)).filter_map(late_s);
-    due.chain(late).min()
+    due.chain(late).chain(healing::note_ends_s(w)).min()
 }
 
 #[cfg(test)]

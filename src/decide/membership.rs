@@ -5,7 +5,7 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
-use super::{Next, Waiting, addresses, minors, ports, quorum, restoring, service, status};
+use super::{Next, Waiting, addresses, healing, minors, ports, quorum, restoring, service, status};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
@@ -19,10 +19,13 @@ pub(super) fn next(w: &World) -> Option<Next> {
             Some(make_way_for_a_new_member(w))
         }
         // etcd makes its database before its log: a first start that did not get far is no loss.
-        (Data::Partial(_), _) if w.own_record().member.is_none() || is_first_start(w) => Some(newcomer(w)),
-        (Data::Partial(missing), _) => Some(Next::Done(Status::blocked(format!(
-            "Data directory is damaged, {missing} is missing: etcd is not started on it; keep the disk"
+        (Data::Partial(_), _) if is_first_start(w) || (is_new(w) && healing::started_member(w).is_none()) => {
+            Some(newcomer(w))
+        }
+        (Data::Unreadable(why), _) => Some(Next::Done(Status::blocked(format!(
+            "Data directory cannot be read: {why}: etcd is not started; see to its disk"
         )))),
+        (Data::Partial(_), _) => healing::next(w),
     }
 }
 
@@ -34,8 +37,8 @@ fn member(w: &World) -> Option<Next> {
             restoring::leave_old_cluster(w, status.cluster).or_else(|| retire_members_without_unit(w))
         }
         Door::Closed | Door::Mute(_) if was_removed(w) => Some(make_way_for_a_new_member(w)),
-        Door::Mute(says) => Some(await_answer(w, says)),
-        Door::Closed => Some(service::start(w)),
+        Door::Mute(says) => healing::next(w).or_else(|| Some(await_answer(w, says))),
+        Door::Closed => healing::next(w).or_else(|| Some(service::start(w))),
     }
 }
 
@@ -56,6 +59,11 @@ fn await_answer(w: &World, says: &str) -> Next {
 fn is_first_start(w: &World) -> bool {
     let is_awaited = |members| own_entry(w, members).is_some_and(|own| !own.is_started());
     w.host.service == Service::Running || w.members().is_some_and(is_awaited)
+}
+
+/// As far as Juju knows, no member of this unit has ever voted.
+fn is_new(w: &World) -> bool {
+    w.own_record().member.is_none()
 }
 
 /// Its quorum says that no member is left that could be this unit's, by id, peer URL or name.
@@ -80,7 +88,7 @@ fn make_way_for_a_new_member(w: &World) -> Next {
         Service::Missing | Service::Stopped => {
             let is_of_old_cluster = restoring::is_of_old_cluster(w);
             let why = if is_of_old_cluster { Moved::ClusterRestored } else { Moved::MemberRemoved };
-            Next::Do(Step::MoveDataAside { why, directory: w.host.data_dir })
+            Next::Do(Step::MoveDataAside { why, place: w.host.place.clone() })
         }
         Service::Running | Service::Failing(_) => Next::Do(Step::StopService),
     }
@@ -138,7 +146,7 @@ fn join(w: &World) -> Next {
     };
     match own_entry(w, members) {
         Some(own) if !own.is_started() => service::start_as_joiner(w, members),
-        Some(own) => replace_lost_member(w, own, members),
+        Some(own) => replace_lost_member(w, own),
         None => match members.iter().find(|member| member.learner) {
             Some(other) => Next::Wait(Waiting::Turn(called(other))),
             None => match minors::why_not_join(w) {
@@ -151,8 +159,8 @@ fn join(w: &World) -> Next {
 
 /// The cluster counts on a member whose data is not here any more: it must go before a new one comes, since it
 /// cannot be started on an empty directory.
-fn replace_lost_member(w: &World, own: &Member, members: &[Member]) -> Next {
-    match quorum::why_not_remove(own.id, members, &w.etcd.health) {
+fn replace_lost_member(w: &World, own: &Member) -> Next {
+    match healing::why_not_give_up(w, own) {
         Some(why) => Next::Done(Status::blocked(format!(
             "Data of member {} is lost and it cannot be replaced: {why}",
             own.id

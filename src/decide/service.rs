@@ -137,12 +137,13 @@ pub(super) fn why_option_waits(w: &World) -> Option<Status> {
         .or_else(|| super::upgrade::why_it_waits(w, options))
         .or_else(|| super::snapd::why_it_waits(w))
         .or_else(|| super::storage::why_it_waits(w).map(Status::blocked))
+        .or_else(|| super::storage::why_it_is_elsewhere(w))
 }
 
-/// What this member runs with, but with its data in `data_dir`.
+/// What this member runs with, but with all of its data in `data_dir`.
 pub(super) fn settings_in(w: &World, data_dir: &'static str) -> Option<(Settings, Version)> {
     let settings = settings(w, w.options.as_ref().ok()?, grown_up(w))?;
-    Some((Settings { data_dir: data_dir.to_owned(), ..settings }, w.installed_version()?))
+    Some((Settings { data_dir: data_dir.to_owned(), wal_dir: None, ..settings }, w.installed_version()?))
 }
 
 fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
@@ -160,7 +161,8 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
     let tls = ClientTls { certificate: file("server.crt"), key: file("server.key"), ca: file("ca.crt") };
     Some(Settings {
         name: w.member_name(),
-        data_dir: w.host.data_dir.to_owned(),
+        data_dir: w.host.place.data.clone(),
+        wal_dir: w.host.place.log.clone(),
         listen_client_urls,
         advertise_client_urls: vec![url(&addresses::client(w)?, *client.first()?)],
         listen_peer_urls: peer

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, clients, csr, ports, requests, restoring, service, snapd, space, trust};
+use super::{authority, clients, csr, ownership, ports, requests, restoring, service, snapd, space, trust};
 use crate::etcd::Member;
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
@@ -33,7 +33,7 @@ pub struct Publication {
 
 /// `token`: a fresh unique text for the case that a cluster is about to be named.
 pub fn publication(w: &World, token: &str) -> Publication {
-    if w.event.is_leaving() {
+    if w.event.is_leaving() || ownership::foreign(w).is_some() {
         return Publication::default();
     }
     let own =

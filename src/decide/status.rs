@@ -1,6 +1,6 @@
 //! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
 
-use super::{Next, Waiting, addresses, clients, leaving, requests, service, tls};
+use super::{Next, Waiting, addresses, clients, healing, kept, leaving, requests, service, tls};
 use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::Status;
 use crate::options::OptionError;
@@ -134,7 +134,8 @@ fn healthy(w: &World) -> Status {
     });
     let refused = requests::refused(w).into_iter().chain(clients::refused(w));
     let refused: String = refused.map(|refused| format!(" ({refused})")).collect();
-    Status::active(healthy_with(voters) + note + &ending + &filling.unwrap_or_default() + &refused)
+    let healed = healing::note(w).unwrap_or_default() + &kept::note(w).unwrap_or_default();
+    Status::active(healthy_with(voters) + note + &healed + &ending + &filling.unwrap_or_default() + &refused)
 }
 
 /// How full this unit's database is, percent of the quota that its server has, when that is worth a word.

@@ -7,9 +7,11 @@
 //!   that there is no other copy. In between an operator decides.
 
 mod detaching;
+mod elsewhere;
 
 pub(super) use detaching::keeps;
 pub use detaching::why_hook_fails;
+pub(super) use elsewhere::{is_elsewhere, move_home, why_it_waits as why_it_is_elsewhere, why_not_start};
 
 use super::service::{self, DATA};
 use super::{Next, Waiting, membership};
@@ -18,7 +20,7 @@ use crate::host::volume::{Content, Device, MountUnit};
 use crate::juju::Status;
 use crate::step::Step;
 use crate::storage::{self, Attached, Inside, LABEL, MOUNT, Owner};
-use crate::world::{Data, Door, Moved, Reading, Roster, Service, World};
+use crate::world::{Data, Door, Moved, Place, Reading, Roster, Service, World};
 
 /// Keeps etcd from starting without its storage.
 const RULES: &str = include_str!("../../templates/storage.conf");
@@ -66,6 +68,9 @@ pub(super) fn data(w: &World) -> Option<Next> {
     if !is_own {
         return Some(Next::Do(Step::ClaimStorage(claim(w, None))));
     }
+    if let Some(step) = adopt(w, attached) {
+        return Some(Next::Do(step));
+    }
     if is_on_storage(w) {
         return record(w, inside).or_else(|| clear_the_old_place(w));
     }
@@ -74,7 +79,24 @@ pub(super) fn data(w: &World) -> Option<Next> {
         .then(|| aside(Moved::Unfinished, storage::DATA))
 }
 
-/// A settled member takes its data to the storage: the last of all rules, when nothing else wants a restart.
+/// What was mounted here before this charm came is ours once it says so: it is known again without its mount.
+fn adopt(w: &World, attached: &Attached) -> Option<Step> {
+    let device = attached.device.known()?;
+    let Content::FileSystem { kind, label, uuid } = &device.content else { return None };
+    let is_known = is_labelled(kind, label) || w.host.volume.adopted.contains(uuid);
+    (!is_known && w.tried.in_vain("adopt-storage").is_none()).then(|| Step::AdoptStorage {
+        device: device.path.clone(),
+        uuid: uuid.clone(),
+        // A label that it has may be in somebody's table of mounts.
+        label: kind.starts_with("ext") && label.is_empty(),
+    })
+}
+
+fn is_labelled(kind: &str, label: &str) -> bool {
+    kind == "ext4" && label == LABEL
+}
+
+/// A settled member takes its data to the storage, when nothing else wants a restart.
 pub(super) fn move_in(w: &World) -> Option<Next> {
     let (_, inside) = usable(w)?;
     if is_on_storage(w) || inside.data != Data::Empty || w.tried.in_vain("move-data").is_some() {
@@ -110,7 +132,7 @@ pub(super) fn last_words(w: &World) -> Option<Next> {
 }
 
 fn is_on_storage(w: &World) -> bool {
-    w.host.data_dir == storage::DATA
+    w.host.place == Place::whole(storage::DATA)
 }
 
 fn is_set_up(w: &World) -> bool {
@@ -194,7 +216,11 @@ fn unmounted(w: &World, attached: &Attached, device: &Device) -> Use {
     let expected = w.host.volume.unit.as_deref().and_then(MountUnit::uuid);
     let format = Step::FormatStorage { id: id.clone(), device: device.path.clone() };
     match &device.content {
-        Content::FileSystem { kind, label, uuid } if kind == "ext4" && label == LABEL => {
+        Content::FileSystem { kind, label, uuid }
+            if is_labelled(kind, label)
+                || expected == Some(uuid.as_str())
+                || w.host.volume.adopted.contains(uuid) =>
+        {
             if is_on_storage(w) && expected.is_some_and(|expected| expected != uuid) {
                 return Use::Refused(another_device(id));
             }
@@ -228,7 +254,7 @@ fn not_ours(id: &str, device: &Device, content: &Content) -> String {
 }
 
 fn aside(why: Moved, directory: &'static str) -> Next {
-    Next::Do(Step::MoveDataAside { why, directory })
+    Next::Do(Step::MoveDataAside { why, place: Place::whole(directory) })
 }
 
 /// This unit's claim, with what its server knows now.
@@ -237,6 +263,7 @@ fn claim(w: &World, known: Option<Owner>) -> Owner {
     Owner {
         unit: w.unit.to_string(),
         model: w.model.clone(),
+        relation: None,
         cluster: w.own_status().map(|status| status.cluster).or(known.cluster),
         voters: voters(w).or(known.voters),
     }
@@ -306,7 +333,7 @@ fn question(id: &str, owner: &Owner) -> Status {
 fn move_to(w: &World, to: &'static str) -> Option<Next> {
     let serves = w.own_status().is_some_and(|status| !status.learner) && w.members().is_some();
     let (settings, version) = service::settings_in(w, to)?;
-    let from = if to == DATA { storage::DATA } else { DATA };
+    let from = w.host.place.clone();
     serves.then(|| Next::Do(Step::MoveData { from, to, settings: Box::new(settings), version }))
 }
 

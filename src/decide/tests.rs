@@ -205,7 +205,10 @@ fn data_of_a_removed_member_is_moved_aside_only_on_a_quorums_word() {
     w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three()[..2].to_vec() };
     assert_eq!(next(&w), Next::Do(Step::StartService), "unreadable is not removed");
     w.etcd.roster = Roster::Confirmed(three()[..2].to_vec());
-    assert_eq!(next(&w), Next::Do(Step::MoveDataAside { why: Moved::MemberRemoved, directory: DATA }));
+    assert_eq!(
+        next(&w),
+        Next::Do(Step::MoveDataAside { why: Moved::MemberRemoved, place: Place::whole(DATA) })
+    );
 }
 
 #[test]
@@ -244,6 +247,8 @@ fn half_a_data_directory_is_never_started() {
     w.host.service = Service::Stopped;
     w.host.data = Data::Partial("the log (member/wal)");
     w.peers.own = Databag::from([("member-id".to_owned(), MemberId(101).to_string())]);
+    assert!(matches!(next(&w), Next::Do(Step::ReplaceDamaged { .. })), "the others do without it");
+    w.etcd.roster = Roster::Unconfirmed { cause: "slow".into(), remembered: three() };
     assert_eq!(done(next(&w)).kind, StatusKind::Blocked);
     // The same unit after its old member was removed or its cluster was restored, a moment after its new first start.
     w.etcd.roster = Roster::Confirmed(vec![member(0, false), unstarted(1), member(2, false)]);
@@ -257,7 +262,7 @@ fn half_a_data_directory_is_never_started() {
     w.etcd.roster = Roster::Confirmed(vec![member(0, false), member(2, false)]);
     assert_eq!(next(&w), Next::Do(Step::StopService));
     w.host.service = Service::Stopped;
-    let aside = Step::MoveDataAside { why: Moved::MemberRemoved, directory: DATA };
+    let aside = Step::MoveDataAside { why: Moved::MemberRemoved, place: Place::whole(DATA) };
     assert_eq!(next(&w), Next::Do(aside));
 }
 

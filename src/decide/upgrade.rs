@@ -51,7 +51,10 @@ pub(super) fn next(w: &World) -> Option<Next> {
         return Some(Next::Do(Step::ForgetRefusedUpgrade));
     }
     let votes = matches!(&w.etcd.door, Door::Open(status) if !status.learner);
-    let stays = !votes || is_from_file(w) || refusal(w).is_some() || tried_in_vain(w).is_some();
+    // snapd copies what is in the usual place alone, and the way back needs that copy.
+    let is_elsewhere = super::storage::is_elsewhere(w);
+    let stays =
+        !votes || is_elsewhere || is_from_file(w) || refusal(w).is_some() || tried_in_vain(w).is_some();
     if stays {
         return None;
     }

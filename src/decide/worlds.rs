@@ -13,11 +13,11 @@ use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::relations::csr::Answers;
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
-use crate::storage::Volume;
+use crate::storage::{Owner, Volume};
 use crate::tls::Bundle;
 use crate::world::*;
 
-pub(super) const CLUSTER: ClusterId = ClusterId(0xc1);
+pub(crate) const CLUSTER: ClusterId = ClusterId(0xc1);
 
 /// A unit `etcd/N` at `10.0.0.N+1` in its first hook: Juju has answered, nothing is installed.
 pub(super) fn first_hook(number: u32) -> World {
@@ -53,32 +53,7 @@ pub(super) fn first_hook(number: u32) -> World {
         consumers: vec![],
         model: "m".into(),
         storage: None,
-        host: Host {
-            snap: Reading::Known(None),
-            source: Some(Source::Channel("3.4/stable".parse().unwrap())),
-            package: false,
-            releases: Releases::default(),
-            service: Service::Missing,
-            drop_in: None,
-            config: None,
-            credentials: None,
-            standing: None,
-            request: None,
-            draft: None,
-            trusted: None,
-            shell_profile: None,
-            data_dir: DATA,
-            checks: Checks::default(),
-            data: Data::Empty,
-            restore: None,
-            root_data: Data::Empty,
-            volume: Volume::default(),
-            restart_due: None,
-            following: Following::Unasked,
-            moving: None,
-            upgrade_refused: None,
-            snapd: BTreeMap::new(),
-        },
+        host: bare_machine(&unit),
         etcd: Etcd {
             door: Door::Closed,
             roster: Roster::NobodyToAsk,
@@ -90,6 +65,48 @@ pub(super) fn first_hook(number: u32) -> World {
         tried: Tried::default(),
         now_s: 2_000_000_000,
         unit,
+    }
+}
+
+/// Nothing is installed on it; it is marked as this unit's.
+fn bare_machine(unit: &crate::juju::UnitName) -> Host {
+    Host {
+        snap: Reading::Known(None),
+        source: Some(Source::Channel("3.4/stable".parse().unwrap())),
+        package: false,
+        releases: Releases::default(),
+        service: Service::Missing,
+        drop_in: None,
+        config: None,
+        credentials: None,
+        standing: None,
+        request: None,
+        draft: None,
+        trusted: None,
+        shell_profile: None,
+        place: Place::whole(DATA),
+        runs_in: None,
+        usual_is_newer: false,
+        kept: Kept::default(),
+        owner: Some(Owner {
+            unit: unit.to_string(),
+            model: "m".into(),
+            relation: "cluster:0".parse().ok(),
+            ..Owner::default()
+        }),
+        identity: None,
+        damage: None,
+        healed: None,
+        checks: Checks::default(),
+        data: Data::Empty,
+        restore: None,
+        root_data: Data::Empty,
+        volume: Volume::default(),
+        restart_due: None,
+        following: Following::Unasked,
+        moving: None,
+        upgrade_refused: None,
+        snapd: BTreeMap::new(),
     }
 }
 
@@ -129,7 +146,7 @@ pub(super) fn ready(number: u32) -> World {
     w
 }
 
-pub(super) fn member(number: u32, learner: bool) -> Member {
+pub(crate) fn member(number: u32, learner: bool) -> Member {
     Member {
         id: MemberId(u64::from(number) + 100),
         name: format!("etcd{number}"),
@@ -143,7 +160,7 @@ pub(super) fn unstarted(number: u32) -> Member {
     Member { name: String::new(), client_urls: vec![], ..member(number, true) }
 }
 
-pub(super) fn status(own: &Member) -> MemberStatus {
+pub(crate) fn status(own: &Member) -> MemberStatus {
     MemberStatus {
         member: own.id,
         cluster: CLUSTER,
@@ -161,7 +178,7 @@ pub(super) fn status(own: &Member) -> MemberStatus {
 }
 
 /// Unit `own` of a settled cluster of `members`, all healthy, all with their units.
-pub(super) fn settled(own: u32, members: &[Member]) -> World {
+pub(crate) fn settled(own: u32, members: &[Member]) -> World {
     let mut w = ready(own);
     w.peers.cluster = ClusterRecord {
         token: Some("token".into()),
@@ -174,6 +191,7 @@ pub(super) fn settled(own: u32, members: &[Member]) -> World {
     w.peers.units =
         units.iter().filter(|unit| **unit != w.unit).map(|unit| (unit.clone(), peer_of(unit))).collect();
     w.peers.expected = Some(units);
+    w.host.owner = w.host.owner.map(|owner| Owner { cluster: Some(CLUSTER), ..owner });
     w.host.service = Service::Running;
     w.host.data = Data::Present;
     w.etcd.roster = Roster::Confirmed(members.to_vec());
@@ -216,7 +234,7 @@ pub(super) fn converge_files(w: &mut World) {
     }
 }
 
-pub(super) fn three() -> Vec<Member> {
+pub(crate) fn three() -> Vec<Member> {
     (0..3).map(|number| member(number, false)).collect()
 }
 

@@ -41,6 +41,27 @@ async fn keys_are_written_read_and_deleted() {
     }
 }
 
+/// Two clusters under one authority: whoever answers first is not believed for that.
+#[tokio::test]
+async fn only_the_word_of_the_known_cluster_counts() {
+    let pki = Pki::new();
+    let binaries = binaries();
+    let (own, other) = (Server::alone(&binaries[0], &pki).await, Server::alone(&binaries[0], &pki).await);
+    let cluster = Some(own.client.status().await.unwrap().cluster);
+    let misled = other.client.clone().of_cluster(cluster);
+    for error in [misled.confirm_quorum().await.unwrap_err(), misled.members().await.unwrap_err()] {
+        assert!(matches!(error, Error::AnotherCluster { .. }), "{error:?}");
+    }
+    own.client.clone().of_cluster(cluster).confirm_quorum().await.unwrap();
+    let endpoints = [other.client_url.clone(), own.client_url.clone()];
+    for _ in 0..5 {
+        let reached = reach(&endpoints, &pki.credentials, cluster).await.unwrap();
+        assert_eq!(reached.endpoint(), own.client_url);
+    }
+    let nobody = reach(&endpoints[..1], &pki.credentials, cluster).await.unwrap_err().to_string();
+    assert!(nobody.contains("it is of cluster "), "{nobody}");
+}
+
 #[tokio::test]
 async fn a_learner_is_added_started_promoted_and_removed() {
     let pki = Pki::new();
@@ -61,7 +82,7 @@ async fn a_learner_is_added_started_promoted_and_removed() {
         let refused = second.client.confirm_quorum().await.unwrap_err();
         assert!(matches!(refused, Error::LearnerCannotServe), "{refused:?}");
         let endpoints = [free_url(), second.client_url.clone(), first.client_url.clone()];
-        let reached = reach(&endpoints, &pki.credentials).await.unwrap();
+        let reached = reach(&endpoints, &pki.credentials, None).await.unwrap();
         assert_eq!(reached.endpoint(), first.client_url);
 
         made(eventually(|| first.client.promote(id)).await, |error| matches!(error, Error::NotALearner));

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::Result;
 use super::error::{Asked, Error};
-use super::member::{Member, MemberId};
+use super::member::{ClusterId, Member, MemberId};
 
 /// A healthy server answers in milliseconds; an election takes one or two seconds.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,6 +46,7 @@ pub struct Client {
     endpoint: Arc<str>,
     tls: TlsOptions,
     timeout: Duration,
+    cluster: Option<ClusterId>,
     connection: Arc<OnceCell<etcd_client::Client>>,
 }
 
@@ -71,13 +72,26 @@ impl Client {
         let tls = TlsOptions::new()
             .ca_certificate(Certificate::from_pem(&credentials.ca_pem))
             .identity(Identity::from_pem(&credentials.cert_pem, &credentials.key_pem));
-        Ok(Client { endpoint: endpoint.into(), tls, timeout: TIMEOUT, connection: Arc::default() })
+        Ok(Client {
+            endpoint: endpoint.into(),
+            tls,
+            timeout: TIMEOUT,
+            cluster: None,
+            connection: Arc::default(),
+        })
     }
 
     /// The same client with another limit for each call.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Client {
         self.timeout = timeout;
+        self
+    }
+
+    /// The same client, for which only this cluster's word counts, where one is known: an address may have changed hands.
+    #[must_use]
+    pub fn of_cluster(mut self, cluster: Option<ClusterId>) -> Client {
+        self.cluster = cluster;
         self
     }
 
@@ -134,9 +148,10 @@ impl Client {
     /// [`confirm_quorum`](Client::confirm_quorum) on the same client before relying on it.
     ///
     /// # Errors
-    /// [`Error::LearnerCannotServe`] from a learner; see [`Error`] for the rest.
+    /// [`Error::LearnerCannotServe`] from a learner, [`Error::AnotherCluster`]; see [`Error`] for the rest.
     pub async fn members(&self) -> Result<Vec<Member>> {
         let answer = self.call("member list", async |mut client| client.member_list().await).await?;
+        self.check_cluster(answer.header())?;
         Ok(answer.members().iter().map(member).collect())
     }
 
@@ -144,11 +159,25 @@ impl Client {
     /// read. Yields the KV revision.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] and [`Error::NoLeader`] without quorum; see [`Error`] for the rest.
+    /// [`Error::TimedOut`] and [`Error::NoLeader`] without quorum, [`Error::AnotherCluster`]; see [`Error`] for the rest.
     pub async fn confirm_quorum(&self) -> Result<i64> {
         let answer =
             self.call("a linearizable read", async |mut client| client.get(PROBE, None).await).await?;
+        self.check_cluster(answer.header())?;
         Ok(answer.header().map_or(0, etcd_client::ResponseHeader::revision))
+    }
+
+    /// An answer without a header is nobody's.
+    fn check_cluster(&self, header: Option<&etcd_client::ResponseHeader>) -> Result<()> {
+        let found = header.map(|header| ClusterId(header.cluster_id()));
+        match self.cluster {
+            Some(wanted) if found != Some(wanted) => Err(Error::AnotherCluster {
+                endpoint: self.endpoint.to_string(),
+                found: found.map_or_else(|| "none".to_owned(), |found| found.to_string()),
+                wanted: wanted.to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Adds a member that does not vote yet. Yields its identifier and all members, itself included.

@@ -22,6 +22,8 @@ pub struct Settings {
     pub name: String,
     /// Absolute path.
     pub data_dir: String,
+    /// Absolute path of the log, if that is not in the data directory.
+    pub wal_dir: Option<String>,
     /// Where clients are listened to; addresses, not names.
     pub listen_client_urls: Vec<String>,
     /// Where clients are told to go.
@@ -100,6 +102,8 @@ pub struct Compaction {
 struct File<'a> {
     name: &'a str,
     data_dir: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wal_dir: Option<&'a str>,
     listen_client_urls: String,
     advertise_client_urls: String,
     listen_peer_urls: String,
@@ -169,6 +173,7 @@ impl Settings {
         let file = File {
             name: &self.name,
             data_dir: &self.data_dir,
+            wal_dir: self.wal_dir.as_deref(),
             listen_client_urls: self.listen_client_urls.join(","),
             advertise_client_urls: self.advertise_client_urls.join(","),
             listen_peer_urls: self.listen_peer_urls.join(","),

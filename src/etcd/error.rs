@@ -71,6 +71,16 @@ pub enum Error {
         /// The TLS library's words.
         cause: String,
     },
+    /// Another cluster's server answers there.
+    #[error("cannot believe {endpoint}: it is of cluster {found}, not of {wanted}")]
+    AnotherCluster {
+        /// The client URL.
+        endpoint: String,
+        /// Which cluster.
+        found: String,
+        /// The one that counts.
+        wanted: String,
+    },
     /// None of several endpoints confirmed a quorum.
     #[error("cannot reach a working member: {}", if .causes.is_empty() { "none is known".to_owned() } else { .causes.join("; ") })]
     NobodyServes {
@@ -155,6 +165,7 @@ impl Error {
             | Error::LearnerCannotServe
             | Error::TlsRefused { .. }
             | Error::BadCredentials { .. }
+            | Error::AnotherCluster { .. }
             | Error::NoSpace
             | Error::Corrupt
             | Error::NotLeader

@@ -10,6 +10,7 @@ mod channel;
 pub mod cipher_suites;
 mod client;
 mod config;
+mod damage;
 mod error;
 mod lock;
 mod maintenance;
@@ -28,6 +29,7 @@ pub use client::{Client, Credentials};
 pub use config::{
     ClientTls, ClusterState, Compaction, ConfigError, OnDisk, Settings, read_config, same_at_run_time,
 };
+pub use damage::damage;
 pub use error::Error;
 pub use lock::Lock;
 pub use maintenance::{KvHash, patience};
@@ -35,7 +37,7 @@ pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberS
 pub use reach::reach;
 pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};
 pub use version::{Minor, Version, VersionError};
-pub use wal::commit_all;
+pub use wal::{Identity, commit_all, identity};
 
 /// The result of asking etcd.
 pub type Result<T> = std::result::Result<T, Error>;

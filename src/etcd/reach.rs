@@ -7,16 +7,21 @@ use tokio::task::JoinSet;
 use super::Result;
 use super::client::{Client, Credentials};
 use super::error::Error;
+use super::member::ClusterId;
 
 /// A member that needs longer for one read is not the one to ask.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A client for the first endpoint that confirms a quorum. All are asked at once, each for 2 s. Only voters can
-/// confirm: a learner refuses the read.
+/// confirm: a learner refuses the read. Where a cluster is known, only its word counts.
 ///
 /// # Errors
 /// [`Error::NobodyServes`] with each endpoint's cause, in the order given.
-pub async fn reach(endpoints: &[String], credentials: &Credentials) -> Result<Client> {
+pub async fn reach(
+    endpoints: &[String],
+    credentials: &Credentials,
+    cluster: Option<ClusterId>,
+) -> Result<Client> {
     let mut distinct: Vec<&String> = Vec::new();
     for endpoint in endpoints {
         if !distinct.contains(&endpoint) {
@@ -28,6 +33,7 @@ pub async fn reach(endpoints: &[String], credentials: &Credentials) -> Result<Cl
     for (place, endpoint) in distinct.iter().enumerate() {
         match Client::connect(endpoint, credentials) {
             Ok(client) => {
+                let client = client.of_cluster(cluster);
                 probes.spawn(async move {
                     let confirmed = client.clone().with_timeout(PATIENCE).confirm_quorum().await;
                     (place, confirmed.map(|_| client))
@@ -54,7 +60,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_known_is_told_as_such() {
         let credentials = Credentials { ca_pem: vec![], cert_pem: vec![], key_pem: vec![] };
-        let error = reach(&[], &credentials).await.unwrap_err();
+        let error = reach(&[], &credentials, None).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot reach a working member: none is known");
         assert!(error.is_retryable());
     }

@@ -97,6 +97,7 @@ pub(crate) fn settings(name: &str, pki: &Pki) -> Settings {
     Settings {
         name: name.to_owned(),
         data_dir: String::new(),
+        wal_dir: None,
         listen_client_urls: vec![client_url.clone()],
         advertise_client_urls: vec![client_url],
         listen_peer_urls: vec![peer_url.clone()],

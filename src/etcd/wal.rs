@@ -9,6 +9,10 @@
 //! Format (etcd's package `wal`, the same from 3.4 to 3.6): frames of a length, a protobuf record and padding to
 //! 8 bytes; the sums of the records' data run on through the file; zeros follow the last frame.
 
+mod identity;
+
+pub use identity::{Identity, identity};
+
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -271,7 +275,7 @@ const CRC: [u32; 256] = {
 mod tests {
     use super::*;
 
-    fn frame(sum: &mut u32, kind: u64, data: &[u8]) -> Vec<u8> {
+    pub(super) fn frame(sum: &mut u32, kind: u64, data: &[u8]) -> Vec<u8> {
         *sum = crc32c(*sum, data);
         let mut record = vec![1 << 3];
         varint(&mut record, kind);
@@ -290,7 +294,7 @@ mod tests {
         frame
     }
 
-    fn message(numbers: [u64; 3]) -> Vec<u8> {
+    pub(super) fn message(numbers: [u64; 3]) -> Vec<u8> {
         let mut message = Vec::new();
         for (field, number) in (1_u8..).zip(numbers) {
             message.push(field << 3);

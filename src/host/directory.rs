@@ -24,14 +24,35 @@ pub fn size(directory: impl AsRef<Path>) -> Result<u64> {
 }
 
 /// Copies a directory of directories and plain files to `to`, which must be free, by way of `partial` on the same file
-/// system. Owners and modes are kept. `partial` of an earlier attempt is removed first; a failed one leaves none.
+/// system. Owners, modes and the files' times are kept. `partial` of an earlier attempt is removed first; a failed one leaves none.
 ///
 /// # Errors
 /// `to` is there, `from` holds something that is neither file nor directory, or the disk is full.
 pub fn copy(from: impl AsRef<Path>, partial: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    copy_with(from, None, partial, to)
+}
+
+/// The same, with another directory put in the place of the one that has this name in the copy. `part`: the name, and what
+/// goes there.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_with(
+    from: impl AsRef<Path>,
+    part: Option<(&str, &Path)>,
+    partial: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+) -> Result<()> {
     let partial = partial.as_ref();
     remove_if_exists(partial)?;
-    let copied = copy_all(from.as_ref(), partial).and_then(|()| files::publish(partial, to));
+    let put = |(name, from): (&str, &Path)| {
+        remove_if_exists(partial.join(name))?;
+        copy_all(from, &partial.join(name))?;
+        File::open(partial)?.sync_all()
+    };
+    let copied = copy_all(from.as_ref(), partial)
+        .and_then(|()| part.map_or(Ok(()), put))
+        .and_then(|()| files::publish(partial, to));
     if copied.is_err() {
         // The first error tells more than one about the leftover would.
         let _ = remove_if_exists(partial);
@@ -103,6 +124,7 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
     std::io::copy(&mut source, &mut target)?;
     std::os::unix::fs::fchown(&target, Some(meta.uid()), Some(meta.gid()))?;
     target.set_permissions(fs::Permissions::from_mode(meta.permissions().mode()))?;
+    target.set_modified(meta.modified()?)?;
     target.sync_all()
 }
 
@@ -122,7 +144,15 @@ mod tests {
         fs::write(at("partial/left"), "by a crash").unwrap();
         assert_eq!(size(at("member")).unwrap(), 5004);
 
+        let written = |name: &str| fs::metadata(at(name)).unwrap().modified().unwrap();
+        fs::File::options()
+            .write(true)
+            .open(at("member/db"))
+            .unwrap()
+            .set_modified(std::time::UNIX_EPOCH)
+            .unwrap();
         copy(at("member"), at("partial"), at("kept")).unwrap();
+        assert_eq!(written("kept/db"), written("member/db"));
         assert_eq!(fs::read(at("kept/wal/0.wal")).unwrap(), [7; 5000]);
         assert_eq!(fs::metadata(at("kept/db")).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!at("partial").exists() && !at("kept/left").exists());
@@ -131,6 +161,20 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", at("member/link")).unwrap();
         assert!(copy(at("member"), at("partial"), at("other")).is_err());
         assert!(!at("partial").exists() && !at("other").exists());
+    }
+
+    #[test]
+    fn a_part_from_elsewhere_takes_the_place_of_what_was_there() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        for (directory, text) in [("member/wal", "stale"), ("apart", "newest")] {
+            fs::create_dir_all(at(directory)).unwrap();
+            fs::write(at(directory).join("0.wal"), text).unwrap();
+        }
+        copy_with(at("member"), Some(("wal", &at("apart"))), at("partial"), at("kept")).unwrap();
+        assert_eq!(fs::read_to_string(at("kept/wal/0.wal")).unwrap(), "newest");
+        let missing = copy_with(at("member"), Some(("wal", &at("none"))), at("partial"), at("other"));
+        assert!(missing.is_err() && !at("partial").exists() && !at("other").exists());
     }
 
     #[test]

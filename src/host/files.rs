@@ -151,6 +151,23 @@ pub fn publish(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     sync_directory(directory)
 }
 
+/// Moves something to `directory` on the same file system under this name, or with `-2` and so on behind it when that is taken.
+/// Yields its new path.
+///
+/// # Errors
+/// It cannot be renamed.
+pub fn publish_beside(from: &Path, directory: &Path, name: &str) -> Result<PathBuf> {
+    for attempt in 1..100 {
+        let again = if attempt == 1 { String::new() } else { format!("-{attempt}") };
+        let to = directory.join(format!("{name}{again}"));
+        match publish(from, &to) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            moved => return moved.map(|()| to),
+        }
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, "cannot find a free name"))
+}
+
 fn rename_to_free_name(from: &Path, to: &Path) -> Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some file systems (NFS, older FUSE) cannot promise it in one call; a look first is the next best.
@@ -177,6 +194,15 @@ pub fn remove_if_exists(path: impl AsRef<Path>) -> Result<()> {
 pub fn free_bytes(path: impl AsRef<Path>) -> Result<u64> {
     let system = rustix::fs::statvfs(path.as_ref())?;
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Size of the file system of `path`, which must exist.
+///
+/// # Errors
+/// It does not exist or cannot be asked.
+pub fn total_bytes(path: impl AsRef<Path>) -> Result<u64> {
+    let system = rustix::fs::statvfs(path.as_ref())?;
+    Ok(system.f_blocks.saturating_mul(system.f_frsize))
 }
 
 /// Hands a file over to a user, who is to take it away; it stays as it is if this machine has no such user.
@@ -330,6 +356,9 @@ mod tests {
         publish(&partial, &whole).unwrap();
         fs::write(&partial, "two").unwrap();
         assert_eq!(publish(&partial, &whole).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        let other = home.path().join(".third");
+        fs::write(&other, "three").unwrap();
+        assert_eq!(publish_beside(&other, home.path(), "whole").unwrap(), home.path().join("whole-2"));
         assert_eq!((fs::read(&whole).unwrap(), partial.exists()), (b"one".to_vec(), true));
     }
 

@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod files;
+mod open_files;
 pub mod package;
 pub mod record;
 mod refresh_timer;
@@ -15,6 +16,7 @@ mod v2_keys;
 pub mod volume;
 
 pub use files::Written;
+pub use open_files::open_files;
 pub use refresh_timer::RefreshTimer;
 pub use releases::{Release, Releases};
 pub use snap::{Installed, Offer, Snap, SnapError};

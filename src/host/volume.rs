@@ -127,6 +127,15 @@ pub async fn format(device: &Path, label: &str) -> Result<()> {
     run.output().await.map(drop).context("cannot make a file system")
 }
 
+/// Labels a file system of the ext family, which may be mounted.
+///
+/// # Errors
+/// `e2label` cannot be run or refuses.
+pub async fn label(device: &Path, label: &str) -> Result<()> {
+    let run = Run::new("e2label").arg(device).arg(label);
+    run.output().await.map(drop).context("cannot label the file system")
+}
+
 /// What is mounted at `place`, the last one if there are several on top of each other.
 ///
 /// # Errors

@@ -87,7 +87,8 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
         Roster::Unconfirmed { remembered, .. } => remembered.as_slice(),
         Roster::NobodyToAsk => &[],
     };
-    let (answers, alarms) = tokio::join!(answers(members, &door, &credentials), alarms(asked));
+    let cluster = doors.cluster.or_else(|| own_cluster(&door));
+    let (answers, alarms) = tokio::join!(answers(members, cluster, &door, &credentials), alarms(asked));
     let version = |(id, answer): (&MemberId, &Answer)| Some((*id, answer.1.clone()?));
     let versions = answers.iter().filter_map(version).collect();
     let health = answers.into_iter().map(|(id, (health, _))| (id, health)).collect();
@@ -143,6 +144,7 @@ async fn roster(
     credentials: &etcd::Credentials,
 ) -> (Roster, Option<Client>) {
     let counts = |own: &MemberStatus| doors.cluster.is_none_or(|cluster| cluster == own.cluster);
+    let cluster = doors.cluster.or_else(|| own_cluster(door));
     let voter = matches!(door, Door::Open(status) if !status.learner && counts(status));
     let mut cause = String::new();
     if let (true, Some(client)) = (voter, &own) {
@@ -156,7 +158,7 @@ async fn roster(
         return (Roster::NobodyToAsk, None);
     }
     if !doors.others.is_empty() {
-        match etcd::reach(&doors.others, credentials).await {
+        match etcd::reach(&doors.others, credentials, cluster).await {
             Ok(client) => match confirmed_members(&client).await {
                 Ok(members) => return (Roster::Confirmed(members), Some(client)),
                 Err(error) => cause = error,
@@ -171,6 +173,14 @@ async fn roster(
     (Roster::Unconfirmed { cause, remembered }, own)
 }
 
+/// A server of before a restore is of a cluster that counts no more; nobody asks then without the agreed one.
+fn own_cluster(door: &Door) -> Option<ClusterId> {
+    match door {
+        Door::Open(status) => Some(status.cluster),
+        Door::Closed | Door::Mute(_) => None,
+    }
+}
+
 /// The list itself is a local one in every etcd; the linearizable read on the same connection confirms it.
 async fn confirmed_members(client: &Client) -> Result<Vec<Member>, String> {
     client.confirm_quorum().await.map_err(|error| error.to_string())?;
@@ -182,6 +192,7 @@ type Answer = (Health, Option<Version>);
 
 async fn answers(
     members: &[Member],
+    cluster: Option<ClusterId>,
     door: &Door,
     credentials: &etcd::Credentials,
 ) -> BTreeMap<MemberId, Answer> {
@@ -194,13 +205,24 @@ async fn answers(
         let health = match member.client_urls.first() {
             None => (Health::Unhealthy("has not started".to_owned()), None),
             Some(url) => match ask_status(url, credentials).await {
-                Ok((status, _)) => (judge(&status), Some(status.version)),
+                Ok((status, _)) => match stranger(&status, member, cluster) {
+                    Some(who) => (Health::Unhealthy(format!("unreachable, {who} answers there")), None),
+                    None => (judge(&status), Some(status.version)),
+                },
                 Err(_) => (Health::Unhealthy("unreachable".to_owned()), None),
             },
         };
         (member.id, health)
     });
     join_all(asked).await.into_iter().chain(own).collect()
+}
+
+/// Who else has the member's address by now.
+fn stranger(status: &MemberStatus, member: &Member, cluster: Option<ClusterId>) -> Option<String> {
+    if cluster.is_some_and(|cluster| cluster != status.cluster) {
+        return Some(format!("another cluster ({})", status.cluster));
+    }
+    (status.member != member.id).then(|| format!("another member ({})", status.member))
 }
 
 fn judge(status: &MemberStatus) -> Health {
@@ -227,6 +249,17 @@ mod tests {
         let named: Vec<IpAddr> = named.iter().map(|address| address.parse().unwrap()).collect();
         let listeners: Vec<SocketAddr> = listeners.iter().filter_map(|url| listener(url)).collect();
         answers_at(&listeners, &named).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_address_that_has_changed_hands_makes_nobody_healthy() {
+        use crate::decide::worlds::{CLUSTER, member, status};
+        let (own, other) = (member(0, false), member(1, false));
+        assert_eq!(stranger(&status(&own), &own, Some(CLUSTER)), None);
+        assert_eq!(stranger(&status(&own), &own, None), None);
+        assert_eq!(stranger(&status(&other), &own, None), Some("another member (65)".to_owned()));
+        let known = Some(ClusterId(0xd2));
+        assert_eq!(stranger(&status(&own), &own, known), Some("another cluster (c1)".to_owned()));
     }
 
     #[test]

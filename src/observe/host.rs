@@ -6,12 +6,21 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
-use super::{certificates, storage};
+use super::{certificates, kept, place, storage};
 use crate::decide::{COMMANDS, COMMON, DATA, PLUGINS, SERVICES, is_own_check};
+use crate::etcd;
+use crate::healed::Healed;
 use crate::host::{self, Active, Installed, Load, files};
 use crate::moving::Moving;
 use crate::restoring::Journal;
-use crate::world::{Checks, Credentials, Data, Following, Host, Reading, Releases, Service};
+use crate::state::StateFile;
+use crate::storage::Owner;
+use crate::world::{Checks, Credentials, Following, Host, Place, Reading, Releases, Service};
+
+/// A program that panics names every thread of its own.
+const LOG_LINES: usize = 400;
+/// Where its last words are looked for.
+const LAST_LINES: usize = 20;
 
 /// Where to install from is not this machine's knowledge and stays open.
 pub(super) async fn look() -> Result<Host> {
@@ -20,14 +29,15 @@ pub(super) async fn look() -> Result<Host> {
         Err(error) => Reading::Unknown(error.to_string()),
     };
     let releases = releases()?;
-    let (root_data, volume) = (data(DATA)?, storage::volume()?);
+    let (root_data, volume) = (place::data(&Place::whole(DATA)), storage::volume()?);
     let config = text(format!("{COMMON}/etcd.conf.yml"))?;
-    let data_dir = storage::data_dir(config.as_deref(), &root_data, &volume);
+    let Found { service, runs_in, damage } = service(&snap, &releases).await?;
+    let place = place::place(config.as_deref(), &root_data, &volume, runs_in.as_ref());
     let credentials = credentials()?;
     Ok(Host {
         source: None,
         package: host::package::is_installed().context("cannot tell whether Debian's etcd is installed")?,
-        service: service(&snap, &releases).await?,
+        service,
         drop_in: text(host::etcd_service().dropin_path("charm"))?,
         config,
         standing: credentials.as_ref().and_then(certificates::standing),
@@ -36,8 +46,18 @@ pub(super) async fn look() -> Result<Host> {
         draft: private(host::DRAFT)?,
         trusted: host::trust_store::current("etcd-charm").context("cannot read the host's trust store")?,
         shell_profile: text(host::SHELL_PROFILE)?,
-        data_dir,
-        data: if data_dir == DATA { root_data.clone() } else { storage::data(&volume) },
+        data: match place.data.as_str() {
+            crate::storage::DATA => storage::data(&volume),
+            _ => place::data(&place),
+        },
+        usual_is_newer: place::usual_is_newer(&place),
+        kept: kept::kept(),
+        owner: StateFile::Owner.text()?.as_deref().map(Owner::parse),
+        identity: place::identity(&place),
+        damage,
+        healed: Healed::read()?,
+        place,
+        runs_in,
         root_data,
         volume,
         checks: checks()?,
@@ -68,33 +88,46 @@ fn releases() -> Result<Releases> {
     })
 }
 
-async fn service(snap: &Reading<Option<Installed>>, releases: &Releases) -> Result<Service> {
+/// etcd's service.
+struct Found {
+    service: Service,
+    /// Where it has its data open.
+    runs_in: Option<Place>,
+    /// What it has found damaged.
+    damage: Option<&'static str>,
+}
+
+async fn service(snap: &Reading<Option<Installed>>, releases: &Releases) -> Result<Found> {
     if matches!(snap, Reading::Known(None)) && releases.current.is_none() {
-        return Ok(Service::Missing);
+        return Ok(Found { service: Service::Missing, runs_in: None, damage: None });
     }
     let service = host::etcd_service();
     let state = service.state().await.context("cannot read the state of etcd's service")?;
-    Ok(match (state.load, state.active) {
-        (Load::NotFound, _) => Service::Missing,
-        (_, Active::Active | Active::Reloading) => Service::Running,
-        // With Restart=always a server that exits at once is always about to be started again.
-        (_, Active::Failed) => Service::Failing(last_words(&service).await),
-        (_, Active::Activating) if state.restarts > 2 => Service::Failing(last_words(&service).await),
-        (_, Active::Activating) => Service::Running,
-        (_, Active::Inactive | Active::Deactivating | Active::Other(_)) => Service::Stopped,
-    })
+    let runs_in = state.main_pid.and_then(runs_in);
+    // With Restart=always a server that exits at once is always about to be started again.
+    let fails = state.active == Active::Failed || (state.active == Active::Activating && state.restarts > 2);
+    let log = if fails { Some(service.journal_tail(LOG_LINES).await.unwrap_or_default()) } else { None };
+    let service = match (state.load, state.active, &log) {
+        (Load::NotFound, ..) => Service::Missing,
+        (_, _, Some(log)) => Service::Failing(last_words(log)),
+        (_, Active::Active | Active::Reloading | Active::Activating, None) => Service::Running,
+        (_, _, None) => Service::Stopped,
+    };
+    let damage = log.as_deref().and_then(etcd::damage);
+    Ok(Found { service, runs_in, damage })
 }
 
-async fn last_words(service: &host::Service) -> String {
-    let journal = service.journal_tail(20).await.unwrap_or_default();
+/// A server that has just ended, or has not opened its data yet, is nowhere.
+fn runs_in(pid: u32) -> Option<Place> {
+    let open = host::open_files(pid);
+    let open = open.inspect_err(|error| tracing::debug!(pid, error = %error, "its open files are not seen"));
+    place::of_open_files(&open.ok()?)
+}
+
+fn last_words(log: &str) -> String {
     let telling = |line: &&str| ["error", "fatal", "panic", "cannot"].iter().any(|word| line.contains(word));
-    journal
-        .lines()
-        .rev()
-        .find(telling)
-        .or(journal.lines().last())
-        .unwrap_or("no reason in its log")
-        .to_owned()
+    let last = || log.lines().rev().take(LAST_LINES);
+    last().find(telling).or(last().next()).unwrap_or("no reason in its log").to_owned()
 }
 
 pub(super) fn text(path: impl AsRef<Path>) -> Result<Option<String>> {
@@ -145,18 +178,4 @@ fn checks() -> Result<Checks> {
         }
     }
     Ok(checks)
-}
-
-/// Log and database are judged by their files: etcd makes the empty directories before it has any data.
-pub(super) fn data(directory: &str) -> Result<Data> {
-    let member = format!("{directory}/member");
-    let has_log = files::list(format!("{member}/wal")).context("cannot read etcd's log directory")?;
-    let has_log = has_log.iter().any(|name| name.ends_with(".wal"));
-    let has_database = Path::new(&format!("{member}/snap/db")).exists();
-    Ok(match (has_log, has_database) {
-        (false, false) => Data::Empty,
-        (true, true) => Data::Present,
-        (true, false) => Data::Partial("the database (member/snap/db)"),
-        (false, true) => Data::Partial("the log (member/wal)"),
-    })
 }

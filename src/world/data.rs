@@ -11,6 +11,33 @@ pub enum Data {
     Present,
     /// Only one of the two is: starting on it could begin a new history.
     Partial(&'static str),
+    /// It cannot be looked at: why. What is there is unknown.
+    Unreadable(String),
+}
+
+/// The directories that a member's data is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// etcd's data directory.
+    pub data: String,
+    /// Where its log is, if that is not in the data directory.
+    pub log: Option<String>,
+}
+
+impl Place {
+    /// Everything in one data directory.
+    pub fn whole(data: &str) -> Place {
+        Place { data: data.to_owned(), log: None }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.log {
+            Some(log) => write!(f, "{} with its log in {log}", self.data),
+            None => f.write_str(&self.data),
+        }
+    }
 }
 
 /// etcd's old store beside the present one, up to etcd 3.5.
@@ -46,6 +73,8 @@ pub enum Moved {
     Unfinished,
     /// The member runs with its data elsewhere.
     ElsewhereNow,
+    /// No server can use it.
+    Damaged,
 }
 
 impl fmt::Display for Moved {
@@ -55,6 +84,7 @@ impl fmt::Display for Moved {
             Moved::ClusterRestored => f.write_str("the cluster was restored from a snapshot"),
             Moved::OfAnother => f.write_str("another member has left it on the storage"),
             Moved::Unfinished => f.write_str("it is an unfinished copy"),
+            Moved::Damaged => f.write_str("it is damaged"),
             Moved::ElsewhereNow => f.write_str("the member has its data elsewhere now"),
         }
     }

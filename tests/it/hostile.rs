@@ -60,6 +60,7 @@ const NOTHING_INSTALLED: Rows = &[
     (&["maintain"], NO_CERTIFICATES),
     (&["recover-quorum"], NO_DATA),
     (&["recover-quorum", "confirm=true"], NO_DATA),
+    (&["remove-old-data", "confirm=true"], Well),
     (&["debug"], Well),
 ];
 
@@ -83,6 +84,7 @@ const STOPPED: Rows = &[
     (&["maintain"], NOT_RUNNING),
     (&["recover-quorum"], NOT_LOST),
     (&["recover-quorum", "confirm=true"], NOT_LOST),
+    (&["remove-old-data", "confirm=true"], Well),
     (&["debug"], Well),
 ];
 

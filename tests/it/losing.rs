@@ -57,3 +57,36 @@ fn a_member_whose_disk_was_emptied_joins_again() {
     assert_eq!(model.etcdctl("etcd/1", "get kept --print-value-only").trim(), "yes");
     model.assert_no_hook_failed();
 }
+
+/// What etcd finds at its next start; the server is started again as systemd would after a crash.
+const OVERWRITTEN: &str = "systemctl stop snap.etcd.etcd && \
+    dd if=/dev/zero of=/var/snap/etcd/current/member/snap/db bs=4096 count=2 conv=notrunc && \
+    systemctl start snap.etcd.etcd";
+const WITHOUT_LOG: &str = "systemctl stop snap.etcd.etcd && rm -r /var/snap/etcd/current/member/wal";
+
+#[test]
+fn a_member_with_damaged_data_joins_anew_and_once_a_day_only() {
+    let model = Model::with_cluster(PRESENT, 3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    model.shell("etcd/1", OVERWRITTEN);
+    model.run(&["lab", "update-status", "etcd/1"]);
+    model.wait(&["etcd/1", "--status", "active", "--message", "its member replaced at", "--idle"]);
+    model.settle(3);
+    model.shell("etcd/1", "find / -xdev -name 'member.damaged-*' -type d | grep .");
+    model.shell("etcd/2", WITHOUT_LOG);
+    model.run(&["lab", "update-status", "etcd/2"]);
+    model.settle(3);
+
+    // The next copy is damaged too.
+    model.shell("etcd/1", WITHOUT_LOG);
+    model.run(&["lab", "update-status", "etcd/1"]);
+    model.wait(&["etcd/1", "--status", "blocked", "--message", "remove this unit and add another", "--idle"]);
+    assert!(model.etcdctl("etcd/0", "member list").contains(", etcd1, "), "it is still a member");
+    model.remove_units(&["etcd/1"], 2);
+    model.run(&["add-unit", "etcd"]);
+    model.settle(3);
+    writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}

@@ -62,7 +62,7 @@ fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
     nothing_forces_a_new_cluster(&model, "etcd/0");
     let told = model.shown("etcd/0");
     assert!(told.contains(" Healthy with "), "{told}");
-    let kept = model.shell("etcd/0", "ls -d /var/snap/etcd/current/member.before-recovery-*/wal");
+    let kept = model.shell("etcd/0", "ls -d /var/lib/etcd-charm/kept/member.before-recovery-*/wal");
     assert!(!kept.is_empty());
     all_keys_are_there(&model, "etcd/0");
 
@@ -74,7 +74,7 @@ fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
     for unit in ["etcd/2", "etcd/3", "etcd/4"] {
         all_keys_are_there(&model, unit);
     }
-    let aside = model.shell("etcd/2", "ls -d /var/snap/etcd/current/member.*");
+    let aside = model.shell("etcd/2", "ls -d /var/lib/etcd-charm/kept/member.*");
     assert!(!aside.is_empty(), "its old data was kept");
     model.assert_no_hook_failed();
 }

@@ -177,7 +177,7 @@ fn a_restore_takes_the_whole_cluster_along(kind: Kind) {
     for unit in ["etcd/0", "etcd/1", "etcd/2"] {
         assert!(keys(&model, unit, "compare", 500, "old-"), "{unit}");
     }
-    let kept = model.shell("etcd/1", "ls -d /var/snap/etcd/current/member.before-restore-*/wal");
+    let kept = model.shell("etcd/1", "ls -d /var/lib/etcd-charm/kept/member.before-restore-*/wal");
     assert!(!kept.is_empty());
     model.assert_no_hook_failed();
 }

@@ -159,7 +159,7 @@ fn what_is_not_empty_and_not_ours_is_left_alone() {
     model.run(&["add-storage", "etcd/0", "data=loop,1G"]);
     model.wait(&["etcd", "--idle"]);
     settle_there(&model, "etcd/0");
-    assert!(model.shell("etcd/0", "ls /var/snap/etcd/current").starts_with("member.moved-"));
+    assert!(model.shell("etcd/0", "ls /var/lib/etcd-charm/kept").starts_with("member.moved-"));
     let image = on_host(&format!("losetup -n -O BACK-FILE {}", device(&model, "data/0")));
     model.run(&["detach-storage", "data/0"]);
     model.wait(&["etcd", "--idle"]);
@@ -251,6 +251,42 @@ fn a_cluster_moves_in_under_a_writer_though_its_hooks_are_killed() {
     assert_eq!(data_dir(&model, "etcd/3"), ON_STORAGE);
     assert!(model.shell("etcd/3", "ls /media/etcd/data").contains("member.of-another-"));
     writer.stop(GAP_MS);
+}
+
+/// As the Python charm leaves it: a file system that nobody has labelled, mounted by a line of somebody's own.
+#[test]
+fn a_file_system_that_was_mounted_before_is_adopted() {
+    let model = Model::with_cluster(PRESENT, 1);
+    model.etcdctl("etcd/0", "put kept yes");
+    model.run(&["add-storage", "etcd/0", "data=loop,1G"]);
+    settle_there(&model, "etcd/0");
+    let image = on_host(&format!("losetup -n -O BACK-FILE {}", device(&model, "data/0")));
+    model.run(&["detach-storage", "data/0"]);
+    model.wait(&["etcd", "--idle"]);
+    on_host(&format!("truncate -s 0 {image}; truncate -s 1G {image}; mkfs.ext4 -q {image} >&2"));
+    let held = "touch /run/held; until test -e /run/go; do sleep 0.1; done";
+    let mut holder = model.start(&["exec", "--unit", "etcd/0", "--wait=5m", "--", held]);
+    wait_until("a unit that is held", Duration::from_secs(60), || {
+        model.shell("etcd/0", "ls /run").contains("held")
+    });
+    model.run(&["attach-storage", "etcd/0", "data/0"]);
+    let device = device(&model, "data/0");
+    model.shell("etcd/0", &format!("mkdir -p /media/etcd && mount {device} /media/etcd && touch /run/go"));
+    assert!(holder.wait().unwrap().success());
+    settle_there(&model, "etcd/0");
+    assert_eq!(on_host(&format!("e2label {device}")), "etcd-data");
+
+    // Unmounted by whomever, it is the charm's own.
+    model.shell("etcd/0", "systemctl stop snap.etcd.etcd media-etcd.mount");
+    on_host(&format!("e2label {device} ''"));
+    model.run(&["lab", "update-status", "etcd/0"]);
+    settle_there(&model, "etcd/0");
+    model.run(&["detach-storage", "data/0"]);
+    model.wait(&["etcd", "--idle"]);
+    model.run(&["attach-storage", "etcd/0", "data/0"]);
+    settle_there(&model, "etcd/0");
+    assert_eq!(get(&model, "etcd/0", "kept"), "yes");
+    model.assert_no_hook_failed();
 }
 
 fn storage_of(model: &Model, unit: &str) -> String {

@@ -78,7 +78,7 @@ fn is_old(kind: Kind) -> bool {
     kind.channel == OLD.channel
 }
 
-fn take_over(model: &Model) {
+pub fn take_over(model: &Model) {
     model.run(&["refresh", "etcd", "--path", &given("ETCD_CHARM").display().to_string()]);
 }
 

@@ -80,7 +80,7 @@ fn why_not(look: &Local, config: &OnDisk) -> Option<String> {
 /// The store is read on this unit alone: what it may miss is told.
 async fn unconfirmed(look: &Local) -> Option<String> {
     let credentials = look.host.credentials.as_ref().map(Credentials::from)?;
-    let error = etcd::reach(&observe::own_endpoints(&look.host), &credentials).await.err()?;
+    let error = etcd::reach(&observe::own_endpoints(&look.host), &credentials, None).await.err()?;
     Some(format!(
         "the cluster has no quorum ({error}): this is what this unit's member knew, others may know more"
     ))

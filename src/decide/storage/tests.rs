@@ -1,5 +1,6 @@
 //! Devices, whose data is on them, and what happens when they come and go.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::super::worlds::{CLUSTER, converge_files, done, member, ready, settled, three};
@@ -22,7 +23,7 @@ fn attach(w: &mut World, content: Content) {
 }
 
 /// Mounted and guarded, with this on it.
-fn mount(w: &mut World, data: Data, owner: Option<Owner>) {
+pub(super) fn mount(w: &mut World, data: Data, owner: Option<Owner>) {
     attach(w, ours(UUID));
     w.host.volume = Volume {
         mounted: Some(Mounted {
@@ -32,19 +33,26 @@ fn mount(w: &mut World, data: Data, owner: Option<Owner>) {
         }),
         unit: Some(MountUnit::new(MOUNT).text(UNIT, UUID)),
         rules: Some(RULES.into()),
+        adopted: BTreeSet::new(),
         formatting: None,
     };
 }
 
-fn owner(unit: &str, voters: usize) -> Option<Owner> {
-    Some(Owner { unit: unit.into(), model: "m".into(), cluster: Some(CLUSTER), voters: Some(voters) })
+pub(super) fn owner(unit: &str, voters: usize) -> Option<Owner> {
+    Some(Owner {
+        unit: unit.into(),
+        model: "m".into(),
+        relation: None,
+        cluster: Some(CLUSTER),
+        voters: Some(voters),
+    })
 }
 
 /// A new unit whose directory is on the storage, with data of `etcd/0` on it.
 fn gets_data_of_another(voters: usize) -> World {
     let mut w = ready(3);
     mount(&mut w, Data::Present, owner("etcd/0", voters));
-    w.host.data_dir = storage::DATA;
+    w.host.place = Place::whole(storage::DATA);
     w.host.data = Data::Present;
     w
 }
@@ -53,7 +61,7 @@ fn gets_data_of_another(voters: usize) -> World {
 fn settled_there() -> World {
     let mut w = settled(0, &three());
     mount(&mut w, Data::Present, owner("etcd/0", 3));
-    w.host.data_dir = storage::DATA;
+    w.host.place = Place::whole(storage::DATA);
     converge_files(&mut w);
     w
 }
@@ -91,6 +99,33 @@ fn only_an_empty_device_is_formatted_and_only_a_file_system_of_ours_is_mounted()
     }
     w.storage = Some(Attached { id: ID.into(), device: Reading::Unknown("cannot find /dev/sdb".into()) });
     assert_eq!(told(&w), "blocked storage data/0 cannot be used: cannot find /dev/sdb");
+}
+
+/// As the earlier charm has left it: mounted, with a file system that nobody labelled.
+#[test]
+fn a_file_system_that_was_mounted_before_is_adopted_and_known_again() {
+    let file_system = |kind: &str, label: &str| Content::FileSystem {
+        kind: kind.into(),
+        label: label.into(),
+        uuid: UUID.into(),
+    };
+    for (kind, label, gets_one) in [("ext4", "", true), ("ext4", "theirs", false), ("xfs", "", false)] {
+        let mut w = settled(0, &three());
+        mount(&mut w, Data::Empty, owner("etcd/0", 3));
+        attach(&mut w, file_system(kind, label));
+        let adopt = Step::AdoptStorage { device: "/dev/sdb".into(), uuid: UUID.into(), label: gets_one };
+        assert_eq!(next(&w), Next::Do(adopt), "{kind} {label}");
+        w.host.volume.adopted.insert(UUID.into());
+        assert!(matches!(next(&w), Next::Do(Step::MoveData { .. })), "{kind} {label}");
+        // Taken away and given back, the mount unit with it.
+        w.host.volume = Volume { adopted: w.host.volume.adopted, ..Volume::default() };
+        assert!(matches!(next(&w), Next::Do(Step::MountStorage { .. })), "{kind} {label}");
+        // Adopted by a revision that noted nothing: its mount unit names it.
+        w.host.volume = Volume { unit: Some(MountUnit::new(MOUNT).text(UNIT, UUID)), ..Volume::default() };
+        assert!(matches!(next(&w), Next::Do(Step::MountStorage { .. })), "{kind} {label}");
+        w.host.volume = Volume::default();
+        assert!(told(&w).contains("is left alone"), "{kind} {label}: {}", told(&w));
+    }
 }
 
 #[test]
@@ -213,7 +248,7 @@ fn storage_that_is_taken_away_leaves_the_member_running() {
     w.storage = None;
     assert!(matches!(next(&w), Next::Do(Step::MoveData { to: DATA, .. })));
     let mut back = w.clone();
-    back.host.data_dir = DATA;
+    back.host.place = Place::whole(DATA);
     back.host.root_data = Data::Present;
     assert_eq!(next(&back), aside(Moved::ElsewhereNow, storage::DATA));
     mount(&mut back, Data::Empty, owner("etcd/0", 3));
@@ -239,7 +274,7 @@ fn the_storage_knows_how_many_voted_and_is_unmounted_last() {
     let alone = [member(0, false)];
     let mut w = settled(0, &alone);
     mount(&mut w, Data::Present, owner("etcd/0", 3));
-    w.host.data_dir = storage::DATA;
+    w.host.place = Place::whole(storage::DATA);
     w.event = Event::Leaving("data-storage-detaching".into());
     assert!(matches!(next(&w), Next::Do(Step::ClaimStorage(new)) if new.voters == Some(1)));
     mount(&mut w, Data::Present, owner("etcd/0", 1));
@@ -254,7 +289,7 @@ fn the_storage_knows_how_many_voted_and_is_unmounted_last() {
 fn detaching(members: &[crate::etcd::Member]) -> World {
     let mut w = settled(0, members);
     mount(&mut w, Data::Present, owner("etcd/0", members.len()));
-    w.host.data_dir = storage::DATA;
+    w.host.place = Place::whole(storage::DATA);
     converge_files(&mut w);
     w.event = Event::Detaching("data-storage-detaching".into());
     w.storage = None;

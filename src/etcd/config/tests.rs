@@ -10,6 +10,7 @@ fn settings() -> Settings {
     };
     Settings {
         name: "etcd0".to_owned(),
+        wal_dir: None,
         data_dir: "/var/lib/etcd".to_owned(),
         listen_client_urls: vec!["https://10.0.0.1:2379".to_owned(), "https://127.0.0.1:2379".to_owned()],
         advertise_client_urls: vec!["https://10.0.0.1:2379".to_owned()],
