@@ -273,6 +273,13 @@ pub enum Lab {
     FreeDisk {
         unit: String,
     },
+    /// Let the controller refuse every question about a relation that the agents go on listing, or answer again.
+    HideRelation {
+        relation: String,
+    },
+    RevealRelation {
+        relation: String,
+    },
 }
 
 /// One line of an answer.

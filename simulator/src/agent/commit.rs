@@ -22,6 +22,10 @@ pub fn flush(model: &mut Model, context: &Context) -> Result<(), String> {
         return Err(format!("{unit:?} is not leader of {application:?}"));
     }
     refresh_addresses(model, context);
+    let written = context.unit_writes.keys().chain(context.application_writes.keys());
+    if written.filter_map(|id| model.relations.get(id)).any(|relation| relation.is_hidden) {
+        return Err(model.version.unknown_relation_text().to_owned());
+    }
     for (id, writes) in &context.unit_writes {
         let version = model.next_version();
         if let Some(member) = model.relations.get_mut(id).and_then(|relation| relation.units.get_mut(unit)) {

@@ -71,6 +71,10 @@ enum Fault {
     },
     /// Give the disk of a unit's machine its space back
     FreeDisk { unit: String },
+    /// Refuse every question about a relation (db:7) that units still list, as after remove-saas --force
+    HideRelation { relation: String },
+    /// Answer questions about a relation again
+    RevealRelation { relation: String },
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +163,8 @@ impl Fault {
                 api::Lab::FillDisk { unit: model.resolve(&unit).await?, free_kib: free }
             }
             Self::FreeDisk { unit } => api::Lab::FreeDisk { unit: model.resolve(&unit).await? },
+            Self::HideRelation { relation } => api::Lab::HideRelation { relation },
+            Self::RevealRelation { relation } => api::Lab::RevealRelation { relation },
         })
     }
 }

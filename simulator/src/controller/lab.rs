@@ -40,6 +40,8 @@ pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String
             done(machine(engine, &unit).await?.limit_disk(Some(free_kib)).await)
         }
         Lab::FreeDisk { unit } => done(machine(engine, &unit).await?.limit_disk(None).await),
+        Lab::HideRelation { relation } => hide_relation(engine, &relation, true),
+        Lab::RevealRelation { relation } => hide_relation(engine, &relation, false),
     }
 }
 
@@ -139,6 +141,16 @@ fn lead(engine: &Engine, unit: &str) -> Result<Value, String> {
         let name = model.units.get(unit).map(|unit| unit.application.clone()).ok_or_else(|| no_unit(unit))?;
         let application = model.applications.get_mut(&name).ok_or_else(|| no_application(&name))?;
         application.lease = Some(Lease { holder: unit.to_owned(), expires_ms: None });
+        Ok(Value::Null)
+    })
+}
+
+/// `name`: as `relation-ids` has it; the text before the colon is not looked at, as in Juju.
+fn hide_relation(engine: &Engine, name: &str, is_hidden: bool) -> Result<Value, String> {
+    let number = name.rsplit(':').next().and_then(|number| number.parse::<u64>().ok());
+    engine.store.try_update(|model| {
+        let relation = number.and_then(|number| model.relations.get_mut(&number));
+        relation.ok_or_else(|| format!("relation {name:?} not found"))?.is_hidden = is_hidden;
         Ok(Value::Null)
     })
 }

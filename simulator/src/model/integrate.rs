@@ -182,6 +182,7 @@ impl Model {
             ends,
             is_container_scoped,
             life: Life::Alive,
+            is_hidden: false,
             units: Default::default(),
             applications: Default::default(),
         };

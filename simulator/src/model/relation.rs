@@ -80,6 +80,9 @@ pub struct Relation {
     pub is_container_scoped: bool,
     /// Whether it is to stay.
     pub life: Life,
+    /// The controller answers no question about it any more, as after `remove-saas --force`; agents still know it.
+    #[serde(default)]
+    pub is_hidden: bool,
     /// Units that were ever in it.
     pub units: BTreeMap<String, RelationUnit>,
     /// Application bags.

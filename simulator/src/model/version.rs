@@ -77,6 +77,11 @@ impl JujuVersion {
         self < Self::V4_0
     }
 
+    /// What the controller says of a relation that it does not know (any more).
+    pub fn unknown_relation_text(self) -> &'static str {
+        if self == Self::V4_0 { "relation not found" } else { "permission denied" }
+    }
+
     /// A follower may not read its own application's bag on a relation to another application.
     pub fn hides_own_app_bag_from_followers(self) -> bool {
         self < Self::V4_0

@@ -30,7 +30,12 @@ pub(super) fn network_get(call: &mut Call<'_>) -> Result<Answer, ToolError> {
         return Err(ToolError::usage("no binding name specified"));
     }
     if call.parsed.value("r").is_some() {
-        relation_id(call)?;
+        let id = relation_id(call)?;
+        let is_hidden =
+            |model: &crate::model::Model| model.relations.get(&id).is_some_and(|relation| relation.is_hidden);
+        if call.store.read(is_hidden) {
+            return Err(ToolError::failed(format!("relation {id} not found")));
+        }
     }
     call.parsed.at_most(1)?;
     let found = call.store.read(|model| {

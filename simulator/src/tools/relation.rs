@@ -89,12 +89,10 @@ fn is_application_name(name: &str) -> bool {
 
 /// Runs a question on the model's own record of a relation.
 fn with_relation<R>(call: &Call<'_>, id: u64, look: impl FnOnce(&Relation) -> R) -> Result<R, ToolError> {
-    let gone = if call.version() == crate::model::JujuVersion::V4_0 {
-        "relation not found"
-    } else {
-        "permission denied"
-    };
-    call.store.read(|model| model.relations.get(&id).map(look)).ok_or_else(|| ToolError::failed(gone))
+    call.store.read(|model| {
+        let relation = model.relations.get(&id).filter(|relation| !relation.is_hidden);
+        relation.map(look).ok_or_else(|| ToolError::failed(model.version.unknown_relation_text()))
+    })
 }
 
 fn unit_bag(call: &mut Call<'_>, id: u64, unit: &str) -> Result<Settings, ToolError> {

@@ -159,3 +159,27 @@ fn a_new_address_is_told_by_config_changed_and_reaches_the_bags() {
     assert_eq!(lab.exec("web/1", "relation-get -r 0 ingress-address web/0"), "10.213.0.99\n");
     assert_eq!(lab.exec("web/0", "unit-get private-address"), "10.213.0.99\n");
 }
+
+#[test]
+fn a_hidden_relation_is_listed_and_neither_read_nor_written() {
+    for (version, words) in [("3.6", "permission denied"), ("4.0", "relation not found")] {
+        let lab = Lab::new(version);
+        lab.deploy("web", "2", &[]);
+        lab.exec("web/1", "relation-set -r 0 a=1");
+        lab.must(&["lab", "hide-relation", "cluster:0"]);
+        assert_eq!(lab.exec("web/0", "relation-ids cluster; relation-list -r 0"), "cluster:0\nweb/1\n");
+        let refused = format!("ERROR {words}\n1\n");
+        for unit in ["web/0", "web/1"] {
+            assert_eq!(lab.exec("web/0", &format!("relation-get -r 0 - {unit}; echo $?")), refused);
+        }
+        lab.must(&["model-config", "automatically-retry-hooks=false"]);
+        lab.on("web/0", "config-changed", "relation-set -r 0 b=2");
+        lab.must(&["config", "web", "word=other"]);
+        lab.must(&["lab", "wait", "web/0", "--status", "error", "--timeout", "20s"]);
+        lab.must(&["lab", "reveal-relation", "cluster:0"]);
+        lab.must(&["resolved", "web/0"]);
+        lab.settle();
+        assert_eq!(lab.exec("web/0", "relation-get -r 0 a web/1"), "1\n");
+        assert_eq!(lab.exec("web/1", "relation-get -r 0 b web/0"), "2\n");
+    }
+}
