@@ -4,6 +4,7 @@
 //! The data of before is renamed, never deleted, and whatever happens the member's directory holds one of the two.
 
 pub mod archive;
+mod bounded;
 mod journal;
 pub mod swap;
 pub mod v2;

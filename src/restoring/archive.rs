@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use tar::EntryType;
 
+use super::bounded::{Bounded, Budget, Excess};
 use crate::etcd;
 
 /// Why something is not restored. The message is for the operator and says what to do.
@@ -35,7 +36,7 @@ pub enum Refusal {
         "the archive is damaged: {0}; copy it again and compare its SHA-256 with the one that snapshot told"
     )]
     Damaged(String),
-    /// A link, a device, an absolute path or one with `..`.
+    /// A link, a device, an absolute path or one with `..`; or more of something than any snapshot has.
     #[error("the archive holds {0}, which no snapshot does; it is not restored")]
     Dangerous(String),
     /// Nothing to restore.
@@ -143,37 +144,65 @@ fn is_bolt(head: &[u8]) -> bool {
     head.get(16..20) == Some(&0xED0C_DAED_u32.to_le_bytes())
 }
 
+/// More entries than any snapshot or backup has.
+const ENTRIES_MAX: usize = 10_000;
+/// What stands between two entries: headers, with the long names and other extensions that come before some.
+const HEADERS_BYTES: u64 = 1 << 20;
+/// What may lie in an archive beside the content: other files of a folder that somebody packed.
+const BESIDE_BYTES_MAX: u64 = 256 << 20;
+/// The largest content that counts for the time it may take.
+const LARGEST: i64 = 32 << 30;
+
 /// Yields the bytes of a backup of the v2 store, or `None` when it was a database.
 fn unpack(file: File, folder: &Path, limit: u64) -> Result<Option<u64>, Refusal> {
-    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::with_capacity(128 << 10, file)));
+    let patience = etcd::patience(i64::try_from(limit).unwrap_or(LARGEST).min(LARGEST));
+    let budget = Budget::new(patience);
+    let inflated = GzDecoder::new(BufReader::with_capacity(128 << 10, file));
+    let mut archive = tar::Archive::new(Bounded::new(inflated, budget.clone()));
+    let damaged = |error: io::Error| refusal(&budget, &error);
     let (mut found, mut v2_bytes) = (false, None);
-    for entry in archive.entries().map_err(damaged)? {
+    let (mut count, mut beside, mut skip) = (0, 0_u64, 0_u64);
+    let mut entries = archive.entries().map_err(damaged)?;
+    loop {
+        budget.allow(skip.saturating_add(HEADERS_BYTES));
+        let Some(entry) = entries.next() else { break };
         let entry = entry.map_err(damaged)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        match entry.header().entry_type() {
-            EntryType::Directory if is_safe(&name) => continue,
-            EntryType::Regular if is_safe(&name) => {}
-            kind => return Err(Refusal::Dangerous(describe(kind, &name))),
+        count += 1;
+        if count > ENTRIES_MAX {
+            return Err(Refusal::Dangerous(format!("more than {ENTRIES_MAX} entries")));
         }
-        let target = if let Some(file) = of_v2_store(&name) {
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let is_file = match entry.header().entry_type() {
+            EntryType::Directory if is_safe(&name) => false,
+            EntryType::Regular if is_safe(&name) => true,
+            kind => return Err(Refusal::Dangerous(describe(kind, &name))),
+        };
+        let target = if let Some(file) = of_v2_store(&name).filter(|_| is_file) {
             let before = v2_bytes.unwrap_or(0);
             v2_bytes = Some(entry.size().saturating_add(before));
             folder.join(V2_STORE).join(file)
-        } else if name.rsplit('/').next() == Some("db") || name.ends_with(".db") {
+        } else if is_file && (name.rsplit('/').next() == Some("db") || name.ends_with(".db")) {
             if std::mem::replace(&mut found, true) {
                 return Err(Refusal::Several);
             }
             folder.join(DATABASE)
         } else {
+            skip = entry.size();
+            beside = beside.saturating_add(skip);
+            if beside > BESIDE_BYTES_MAX {
+                return Err(Refusal::Dangerous(format!("{} MiB beside its snapshot", beside >> 20)));
+            }
             continue;
         };
         if entry.size().max(v2_bytes.unwrap_or(0)) > limit {
             return Err(Refusal::TooLarge { limit_mib: limit >> 20 });
         }
-        copy(entry, &target, limit)
-            .map_err(|problem| problem.of(|e| Refusal::Damaged(e.to_string()), limit))?;
+        budget.allow(entry.size().saturating_add(HEADERS_BYTES));
+        copy(entry, &target, limit).map_err(|problem| problem.of(|error| refusal(&budget, &error), limit))?;
+        skip = 0;
     }
     // The checksum of the gzip stream lies behind what tar needs.
+    budget.allow(HEADERS_BYTES);
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
     match (found, v2_bytes) {
         (true, Some(_)) => Err(Refusal::Both),
@@ -182,8 +211,13 @@ fn unpack(file: File, folder: &Path, limit: u64) -> Result<Option<u64>, Refusal>
     }
 }
 
-fn damaged(error: io::Error) -> Refusal {
-    Refusal::Damaged(error.to_string())
+/// What an error of the archive's readers means.
+fn refusal(budget: &Budget, error: &io::Error) -> Refusal {
+    match budget.exceeded() {
+        Some(Excess::Bytes) => Refusal::Dangerous("headers or padding without an end".to_owned()),
+        Some(Excess::Time) => Refusal::Dangerous("more than can be read in any reasonable time".to_owned()),
+        None => Refusal::Damaged(error.to_string()),
+    }
 }
 
 /// Where an entry of a v2 backup belongs in a data directory: `member/wal/FILE` or `member/snap/FILE`.

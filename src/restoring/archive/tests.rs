@@ -172,3 +172,37 @@ fn a_folder_is_no_snapshot() {
     let refused = extract(home.path(), &home.path().join("db"), 1 << 20, false).unwrap_err();
     assert!(matches!(refused, Refusal::NotAFile), "{refused}");
 }
+
+/// A header that promises `bytes`, with as many zeros behind it as there are, before a good snapshot.
+fn zeros(kind: EntryType, name: &str, bytes: u64, there: u64) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(bytes);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append(&header, io::repeat(0).take(there)).unwrap();
+    entry(&mut tar, EntryType::Regular, "db", &snapshot());
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn what_inflates_without_an_end_is_left_alone() {
+    let refused = |bytes: &[u8]| restored(bytes, false).unwrap_err();
+    let said = |what: &str| format!("the archive holds {what}, which no snapshot does; it is not restored");
+    let beside = zeros(EntryType::Regular, "notes", BESIDE_BYTES_MAX + 1, 0);
+    assert_eq!(refused(&beside), said("256 MiB beside its snapshot"));
+    for kind in [EntryType::XHeader, EntryType::GNULongName, EntryType::GNULongLink] {
+        let long = zeros(kind, "x", 2 * HEADERS_BYTES, 2 * HEADERS_BYTES);
+        assert_eq!(refused(&long), said("headers or padding without an end"), "{kind:?}");
+    }
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for _ in 0..=ENTRIES_MAX {
+        entry(&mut tar, EntryType::Directory, "./", b"");
+    }
+    let many = tar.into_inner().unwrap().finish().unwrap();
+    assert_eq!(refused(&many), said("more than 10000 entries"));
+    let beside = zeros(EntryType::Regular, "notes", 3 << 20, 3 << 20);
+    assert!(restored(&beside, false).is_ok(), "what little lies beside it is passed over");
+}
