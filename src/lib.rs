@@ -13,6 +13,7 @@ pub mod event;
 pub mod healed;
 pub mod host;
 mod issuing;
+pub mod json;
 pub mod juju;
 pub mod moving;
 pub mod observe;

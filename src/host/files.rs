@@ -2,11 +2,11 @@
 //! aside within its directory, never overwritten.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{Error, ErrorKind, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 use time::OffsetDateTime;
 
@@ -19,12 +19,42 @@ pub enum Written {
     Same,
 }
 
-/// A file's content; `None` only if there is no such file.
+/// The longest file that is read whole, bytes. What this charm reads is far smaller.
+const READ_BYTES_MAX: u64 = 16 << 20;
+
+/// A regular file's content; `None` only if there is no such file. A link is not followed: others can write in some of the
+/// directories, and this process may read everything.
 ///
 /// # Errors
-/// Everything else that keeps it from being read.
+/// Everything else that keeps it from being read; also that it is no regular file, or longer than 16 MiB.
 pub fn read(path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
-    absent_is_none(fs::read(path))
+    absent_is_none(read_regular(path.as_ref(), OFlags::NOFOLLOW))
+}
+
+/// The same of a file that an operator names, who may name a link.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_named(path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
+    absent_is_none(read_regular(path.as_ref(), OFlags::empty()))
+}
+
+/// A pipe is not waited for.
+fn read_regular(path: &Path, how: OFlags) -> Result<Vec<u8>> {
+    let flags = (how | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+        let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        if is_link { Error::new(ErrorKind::InvalidInput, "it is a link") } else { error }
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(READ_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > READ_BYTES_MAX {
+        return Err(Error::new(ErrorKind::FileTooLarge, "it is longer than 16 MiB"));
+    }
+    Ok(bytes)
 }
 
 /// The names in a directory, sorted; none if there is no such directory.
@@ -67,7 +97,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<W
 fn is_like_that(path: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
     let Some(meta) = absent_is_none(fs::symlink_metadata(path))? else { return Ok(false) };
     let plain = meta.is_file() && meta.permissions().mode() & 0o7777 == mode;
-    Ok(plain && meta.len() == bytes.len() as u64 && fs::read(path)? == bytes)
+    Ok(plain && meta.len() == bytes.len() as u64 && read(path)?.as_deref() == Some(bytes))
 }
 
 fn fill(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
@@ -313,6 +343,32 @@ mod tests {
         remove_if_exists(home.path().join("none")).unwrap();
         assert!(remove_if_exists(home.path()).is_err());
         assert!(write_atomic(home.path().join("no/such/file"), b"", 0o644).is_err());
+    }
+
+    #[test]
+    fn only_a_regular_file_of_its_own_is_read_and_anything_else_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        fs::write(path("secret"), "key").unwrap();
+        std::os::unix::fs::symlink(path("secret"), path("link")).unwrap();
+        rustix::fs::mkfifoat(CWD, path("pipe"), rustix::fs::Mode::from(0o600)).unwrap();
+        File::create(path("large")).unwrap().set_len(READ_BYTES_MAX + 1).unwrap();
+        for (name, why) in [
+            ("link", "it is a link"),
+            ("pipe", "it is not a regular file"),
+            ("", "it is not a regular file"),
+            ("large", "it is longer than 16 MiB"),
+        ] {
+            assert_eq!(read(path(name)).unwrap_err().to_string(), why, "{name}");
+        }
+        assert_eq!(read(path("none")).unwrap(), None);
+        assert_eq!(read("/proc/self/stat").unwrap().map(|bytes| bytes.is_empty()), Some(false));
+        assert_eq!(read_named(path("link")).unwrap().as_deref(), Some(&b"key"[..]));
+        for name in ["link", "pipe"] {
+            write_atomic(path(name), b"own", 0o644).unwrap();
+            assert_eq!(read(path(name)).unwrap().as_deref(), Some(&b"own"[..]));
+        }
+        assert_eq!(fs::read(path("secret")).unwrap(), b"key");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What the charm remembers on this machine, one record a file: JSON, for root alone, durable, replaced whole.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::files;
+use crate::json;
 
 /// The record; `None` when there is none.
 ///
@@ -13,7 +14,8 @@ use super::files;
 pub fn read<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
     let bytes = files::read(path).with_context(|| format!("cannot read {path}"))?;
     let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
-    bytes.map(parse).transpose().with_context(|| format!("cannot understand {path}"))
+    let parsed = bytes.map(parse).transpose();
+    parsed.map_err(|error| anyhow!("cannot understand {path}: {}", json::why(&error)))
 }
 
 /// Makes it durable.

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::json::why;
+
 /// The output of a tool run with `--format=json`.
-pub(super) fn json(output: &[u8]) -> Result<Value, serde_json::Error> {
+pub(super) fn json(output: &[u8]) -> Result<Value, String> {
     if output.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(output)
+    serde_json::from_slice(output).map_err(|error| why(&error))
 }
 
 /// A map of anything.
@@ -42,7 +44,7 @@ pub(super) fn list(value: Value) -> Result<Vec<String>, String> {
 
 /// Any type that serde can read.
 pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
+    serde_json::from_value(value).map_err(|error| why(&error))
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -11,6 +11,7 @@ use crate::decide::{COMMANDS, COMMON, DATA, PLUGINS, SERVICES, is_own_check};
 use crate::etcd;
 use crate::healed::Healed;
 use crate::host::{self, Active, Installed, Load, files};
+use crate::json;
 use crate::moving::Moving;
 use crate::restoring::Journal;
 use crate::state::StateFile;
@@ -143,7 +144,9 @@ fn private<T: DeserializeOwned>(name: &str) -> Result<Option<T>> {
         return Ok(None);
     };
     let parsed = serde_json::from_slice(&bytes);
-    Ok(parsed.inspect_err(|error| tracing::warn!(path, error = %error, "a file is not understood")).ok())
+    Ok(parsed
+        .inspect_err(|error| tracing::warn!(path, error = json::why(error), "a file is not understood"))
+        .ok())
 }
 
 /// All five files, or none: half a set is of no use to etcd.
@@ -174,7 +177,12 @@ fn checks() -> Result<Checks> {
         let names = files::list(directory).with_context(|| format!("cannot list {directory}"))?;
         for name in names.into_iter().filter(|name| is_own_check(directory, name)) {
             let path = format!("{directory}/{name}");
-            checks.files.extend(text(&path)?.map(|text| (path, text)));
+            // The agent's user can put a link or a pipe there: that is replaced like a file with another text.
+            let there = text(&path).unwrap_or_else(|error| {
+                tracing::warn!(error = %format!("{error:#}"), "a check is not the file that was written");
+                Some(String::new())
+            });
+            checks.files.extend(there.map(|text| (path, text)));
         }
     }
     Ok(checks)

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::Changes;
+use crate::json;
 use crate::juju::{Databag, RelationId};
 
 const REQUEST: &str = "request_";
@@ -65,7 +66,7 @@ pub fn refusal(said: &[Databag], id: RequestId) -> Option<String> {
     let mut refusals = answers.filter_map(|text| match serde_json::from_str::<Answer>(text) {
         Ok(answer) if answer.success => None,
         Ok(answer) => Some(answer.reason.unwrap_or_else(|| "no reason given".to_owned())),
-        Err(error) => Some(format!("the answer cannot be read: {error}")),
+        Err(error) => Some(format!("the answer cannot be read: {}", json::why(&error))),
     });
     refusals.next()
 }

@@ -109,7 +109,7 @@ fn is_expected(world: &World, member: &Member) -> bool {
 /// The members are taken to trust the same authorities.
 fn trusts(options: &package::PackageOptions, authorities: &str) -> Result<()> {
     let file = options.get("ETCD_PEER_TRUSTED_CA_FILE").context("its members use no TLS of their own")?;
-    let trusted = files::read(file).with_context(|| format!("cannot read {file}"))?;
+    let trusted = files::read_named(file).with_context(|| format!("cannot read {file}"))?;
     let trusted = trusted.with_context(|| format!("{file} is not there"))?;
     let trusted = Bundle::parse(&String::from_utf8_lossy(&trusted))
         .with_context(|| format!("cannot understand {file}"))?;
