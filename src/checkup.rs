@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use crate::clock;
 use crate::decide;
+use crate::etcd::Permission;
 use crate::host::files;
 use crate::juju::{Context, Status, Tools};
 use crate::observe;
-use crate::world::{Door, Health, Roster, World};
+use crate::world::{CANNOT_BE_READ, Door, Health, Roster, World};
 
 /// Lost at every boot, as it should be: the first check after one is a full one.
 const REMEMBERED: &str = "/run/etcd-charm.status";
@@ -51,6 +52,7 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
     let Ok(look) = observe::local().await else { return false };
     let Roster::Confirmed(members) = &look.etcd.roster else { return false };
     let healthy = matches!(look.etcd.door, Door::Open(_))
+        && look.etcd.permission == Permission::Granted
         && decide::is_quiet(&look.etcd)
         && look.host.restart_due.is_none()
         && look.host.restore.is_none()
@@ -66,6 +68,7 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         || !healthy
         || !last.starts_with(&as_remembered)
         || last.contains(decide::OF_ITS_QUOTA)
+        || last.contains(CANNOT_BE_READ)
     {
         return false;
     }

@@ -3,6 +3,7 @@
 //! Read it as a runbook. The rule sets stand in order; the first that has something to say decides. After every
 //! step the world is looked at again, so no rule needs to know what another has done.
 
+mod access;
 mod addresses;
 pub mod authority;
 mod checks;
@@ -39,9 +40,10 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod worlds;
 
+pub use access::why_refused;
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
-pub use company::{Company, Errand, company};
+pub use company::{Company, Errand, company, may_hold_lock};
 pub use minors::{is_first_on, lowest_published, why_not_yet};
 pub use ownership::{claim_of, foreign};
 pub use ports::{is_moving, peer_url};
@@ -144,6 +146,7 @@ pub fn next(world: &World) -> Next {
         .or_else(|| upkeep::trust(world))
         .or_else(|| ownership::claim(world))
         .or_else(|| storage::why_not_start(world))
+        .or_else(|| access::next(world))
         .or_else(|| membership::next(world))
         .or_else(|| release::next(world))
         .or_else(|| service::next(world))

@@ -88,6 +88,7 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
         addresses: facts.addresses.clone(),
         peers: facts.peers.clone(),
         consumers: facts.consumers.clone(),
+        unread: facts.unread.clone(),
         model: facts.model.clone(),
         storage: storage::attached(facts.storage.as_ref()).await,
         host,

@@ -7,17 +7,21 @@ mod credentials;
 mod data;
 mod following;
 mod kept;
+mod reading;
 mod standing;
+mod unread;
 
 pub use credentials::Credentials;
 pub use data::{Data, Moved, Place, V2Store};
 pub use following::{Following, is_followed};
 pub use kept::{Kept, KeptCopy};
+pub use reading::Reading;
 pub use standing::Standing;
+pub use unread::{CANNOT_BE_READ, Unread};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::etcd::{Alarm, ClusterId, Identity, Member, MemberId, MemberStatus, Version};
+use crate::etcd::{Alarm, ClusterId, Identity, Member, MemberId, MemberStatus, Permission, Version};
 use crate::event::Event;
 use crate::healed::Healed;
 use crate::host::{Installed, Release};
@@ -28,30 +32,11 @@ use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
 use crate::relations::certificates::{Pair, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
-use crate::relations::csr::Answers;
+use crate::relations::csr::{Answers, Refusals};
 use crate::relations::trust::UnitTrust;
 use crate::restoring::Journal;
 use crate::step::Source;
 use crate::storage::{Attached, Owner, Volume};
-
-/// Something observed, or why it could not be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading<T> {
-    /// Read in this run.
-    Known(T),
-    /// Could not be read: the cause, for people.
-    Unknown(String),
-}
-
-impl<T> Reading<T> {
-    /// The value if it was read.
-    pub fn known(&self) -> Option<&T> {
-        match self {
-            Reading::Known(value) => Some(value),
-            Reading::Unknown(_) => None,
-        }
-    }
-}
 
 /// Everything observed in this run.
 #[derive(Debug, Clone)]
@@ -76,6 +61,8 @@ pub struct World {
     pub authority: Authority,
     /// Everyone related to an endpoint that this charm provides.
     pub consumers: Vec<Consumer>,
+    /// Relations that are there and cannot be read: the authority's and consumers', which are not in the fields above.
+    pub unread: Vec<Unread>,
     /// UUID of the model; empty if Juju does not say.
     pub model: String,
     /// The attached instance of storage `data`.
@@ -166,6 +153,8 @@ pub struct Authority {
     pub request: Option<Request>,
     /// What the related authority has signed for the requests of all units.
     pub signed: Answers,
+    /// What it has refused to sign, and why.
+    pub refusals: Refusals,
     /// The client pairs it has made in the older protocol for requests of this unit, by common name.
     pub clients: BTreeMap<String, Pair>,
     /// What has come back.
@@ -194,6 +183,8 @@ pub struct Consumer {
     pub relation: RelationId,
     /// Its name; empty if Juju does not say.
     pub application: String,
+    /// Where it reaches this unit, where Juju knows an address. It differs from the binding's across models.
+    pub ingress: Reading<Option<String>>,
     /// What this unit's databag on it holds now.
     pub published: Databag,
     /// What this application's databag on it holds now, where that is used. Only the leader may read it.
@@ -313,6 +304,8 @@ pub struct Etcd {
     pub door: Door,
     /// The members, from a server that has just proved that it is part of a quorum.
     pub roster: Roster,
+    /// What the servers that were asked let this charm do.
+    pub permission: Permission,
     /// What each started member answered when asked directly.
     pub health: BTreeMap<MemberId, Health>,
     /// The version of each that answered.
@@ -383,9 +376,16 @@ impl Tried {
 }
 
 impl World {
-    /// Whether somebody connects with credentials from here.
+    /// Whether somebody connects with credentials from here. Who cannot be read may do so.
     pub fn has_clients(&self) -> bool {
-        self.consumers.iter().any(|one| one.endpoint.takes_credentials())
+        let unread = self.unread.iter().filter_map(Unread::endpoint);
+        let mut all = self.consumers.iter().map(|one| one.endpoint).chain(unread);
+        all.any(Endpoint::takes_credentials)
+    }
+
+    /// Why relations of this endpoint, or some of them, cannot be read.
+    pub fn why_unread(&self, endpoint: &str) -> Option<&Unread> {
+        self.unread.iter().find(|one| one.relation.endpoint() == endpoint)
     }
 
     /// This unit's member name, `etcd0`.

@@ -8,6 +8,7 @@ use super::way_back::{self, Barred, installed};
 use super::{Trouble, membership, snap};
 use crate::decide::COMMON;
 use crate::host::{self, Snap, files};
+use crate::juju::one_line;
 use crate::moving::Moving;
 use crate::world::World;
 
@@ -110,9 +111,12 @@ async fn go_back(moving: &Moving, why: &str, world: &World) -> Result<(), Troubl
     }))
 }
 
+/// What is kept of a server's last words.
+const REASON_BYTES: usize = 1000;
+
 /// First line: what was moved to; then why it is not there.
 fn refuse(channel: &str, why: &str) -> Result<()> {
-    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let why = one_line(why, REASON_BYTES);
     let text = format!("{channel}\n{why}\n");
     files::write_atomic(refusal(), text.as_bytes(), 0o600).context("cannot write the mark of the upgrade")?;
     Ok(())

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::{Trouble, files};
 use crate::decide::{self, Company, Errand};
-use crate::etcd::{self, Client, Credentials, Lock, MemberId};
+use crate::etcd::{self, Client, Credentials, Lock, MemberId, Taken};
 use crate::healed::Healed;
 use crate::host;
 use crate::observe;
@@ -121,8 +121,15 @@ pub(super) async fn moving(
 /// # Errors
 /// Another unit has it, or the cluster does not give it.
 pub async fn restart_lock(client: &Client, world: &World) -> anyhow::Result<Lock> {
-    let lock = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await;
-    lock.context("cannot take the restart lock")?.context("another unit is restarting")
+    match take_restart_lock(client, world).await.context("cannot take the restart lock")? {
+        Taken::Held(lock) => Ok(lock),
+        Taken::Elsewhere(holder) => anyhow::bail!("{holder}"),
+    }
+}
+
+async fn take_restart_lock(client: &Client, world: &World) -> Result<Taken, etcd::Error> {
+    let may_hold = |name: &str| decide::may_hold_lock(world, name);
+    client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S, may_hold).await
 }
 
 async fn rolling(
@@ -138,9 +145,9 @@ async fn rolling(
     // Not by this unit's own server, which is about to go away and may come back elsewhere: the lock could not be
     // renewed meanwhile nor given back afterwards, and everybody would wait for the end of its lease.
     let client = first_of(others(world), world).await?;
-    let lock = match client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await {
-        Ok(Some(lock)) => Some(lock),
-        Ok(None) => return Err(Trouble::NotYet("another unit is restarting".to_owned())),
+    let lock = match take_restart_lock(&client, world).await {
+        Ok(Taken::Held(lock)) => Some(lock),
+        Ok(Taken::Elsewhere(holder)) => return Err(Trouble::NotYet(holder.to_string())),
         // It has just answered: a connection that closes under the request is a server that is being restarted.
         Err(error @ etcd::Error::TlsRefused { .. }) => return Err(Trouble::NotYet(error.to_string())),
         // The others' databags, which tell whose turn it is, are read once a run: their change brings the next one.
@@ -174,7 +181,7 @@ pub async fn give_back_left_lock(world: &World) -> Result<(), Trouble> {
         return Ok(());
     }
     let client = first_of(others(world), world).await?;
-    if let Some(lock) = client.try_lock(RESTART_LOCK, &world.unit.to_string(), LOCK_TTL_S).await? {
+    if let Taken::Held(lock) = take_restart_lock(&client, world).await? {
         lock.unlock().await?;
     }
     Ok(())
@@ -226,7 +233,7 @@ pub(super) async fn serve_again(world: &World) -> Result<(), Trouble> {
             return Err(Trouble::Failed(format!("etcd does not start: {}", log.trim())));
         }
         if let Ok(client) = own(world).await
-            && client.confirm_quorum().await.is_ok()
+            && client.prove_quorum().await.is_ok()
         {
             return Ok(files::restart_is_done()?);
         }

@@ -82,7 +82,10 @@ async fn all_members_get_their_space_back_and_the_raft_leader_comes_last() {
 
         let exclusive = cluster.exclusively(&unit("etcd/0")).await.unwrap();
         let refused = cluster.exclusively(&unit("etcd/1")).await.unwrap_err().to_string();
-        assert_eq!(refused, "etcd/0 does maintenance on this cluster now; try again when it has finished");
+        assert_eq!(
+            refused,
+            "etcd/0 does maintenance on this cluster now (lock etcd-charm/maintenance); try again when it has finished"
+        );
         tokio::time::sleep(Duration::from_secs(1)).await;
         let rolled = defrag::roll(&cluster, &exclusive, &no_tools()).await;
         exclusive.release().await;

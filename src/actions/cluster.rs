@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::decide::DATA;
-use crate::etcd::{self, Client, Credentials, Lock, Member, MemberId, MemberStatus, read_config};
+use crate::etcd::{
+    self, Client, Credentials, Holder, Lock, Member, MemberId, MemberStatus, Taken, read_config,
+};
 use crate::host::files;
 use crate::juju::UnitName;
 use crate::observe::{self, Local};
@@ -131,12 +133,13 @@ impl Cluster {
     /// Another unit is at it.
     pub async fn exclusively(&self, unit: &UnitName) -> Result<Exclusive> {
         let holder = unit.to_string();
-        match self.client.try_lock(LOCK, &holder, LOCK_TTL_S).await {
-            Ok(Some(lock)) => Ok(Exclusive { lock: Some(lock), holder }),
-            Ok(None) => {
-                let other = self.client.lock_holder(LOCK).await.ok().flatten();
-                let other = other.unwrap_or_else(|| "another unit".to_owned());
-                bail!("{other} does maintenance on this cluster now; try again when it has finished")
+        let is_unit = |name: &str| unit.has_sibling(name);
+        match self.client.try_lock(LOCK, &holder, LOCK_TTL_S, is_unit).await {
+            Ok(Taken::Held(lock)) => Ok(Exclusive { lock: Some(lock), holder }),
+            Ok(Taken::Elsewhere(Holder { by, key })) => {
+                bail!(
+                    "{by} does maintenance on this cluster now (lock {key}); try again when it has finished"
+                )
             }
             // A full database grants no lease, and it is what maintenance is there to cure. Without the lock two
             // runs could meet, which costs time but no data: the cluster refuses writes already, compacting twice

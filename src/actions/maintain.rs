@@ -95,7 +95,8 @@ async fn disarm(cluster: &Cluster, unit: &UnitName, results: &mut Results) -> Re
 /// A lock is a lease and a key: what a full database refuses.
 async fn prove_writes(cluster: &Cluster, unit: &UnitName) -> Result<()> {
     let proof = format!("etcd-charm/proof-of-writes/{unit}");
-    if let Some(lock) = cluster.client.try_lock(&proof, &unit.to_string(), 10).await? {
+    let taken = cluster.client.try_lock(&proof, &unit.to_string(), 10, |_| false).await?;
+    if let Some(lock) = taken.held() {
         lock.unlock().await?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use self::rebuild::Rebuild;
 use self::survey::{Survey, unit_of};
 use super::parameters::Parameters;
 use super::{Report, Results};
-use crate::decide::DATA;
+use crate::decide::{self, DATA};
 use crate::etcd::{Member, read_config, replaced_by_start_alone};
 use crate::event::Event;
 use crate::juju::{Context, Tools};
@@ -33,6 +33,9 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     };
     if let Some(why) = why_not_here(&world) {
         bail!("{why}");
+    }
+    if let Some(refused) = decide::why_refused(&world) {
+        bail!("nothing was changed: {}", refused.message);
     }
     let interrupted = world.host.config.as_deref().and_then(replaced_by_start_alone).is_some();
     match &world.etcd.roster {

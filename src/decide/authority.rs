@@ -97,7 +97,7 @@ pub fn to_issue(w: &World) -> Option<Issue> {
     let mut consumers = clients::names(w);
     // A unit that has not come up yet may not see every relation.
     if w.own_status().is_some_and(|own| !own.learner) {
-        record.consumers.retain(|tag, _| consumers.contains_key(tag));
+        record.consumers.retain(|tag, _| clients::may_exist(w, tag));
     }
     let is_wanting = |pair: Option<&Pair>| {
         pair.is_none_or(|pair| !record.is_issuer_of(&pair.certificate) || is_due(&pair.certificate, w.now_s))

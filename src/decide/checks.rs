@@ -55,6 +55,7 @@ fn wanted(w: &World) -> Option<BTreeMap<String, String>> {
     match (agent, &w.options) {
         (Some(agent), Ok(options)) if !w.event.is_leaving() => Some(files(w, options, agent)),
         (Some(_), Err(_)) if !w.event.is_leaving() => None,
+        (None, _) if w.why_unread(Endpoint::Nrpe.name()).is_some() && !w.event.is_leaving() => None,
         _ => Some(BTreeMap::new()),
     }
 }

@@ -28,6 +28,11 @@ fn common_name(one: &Consumer) -> String {
     if application.is_empty() { tag } else { format!("{application}-{tag}") }
 }
 
+/// The tags of everyone who has a pair or may have one: of a relation that cannot be read nothing is taken back.
+pub(super) fn may_exist(w: &World, tag: &str) -> bool {
+    names(w).contains_key(tag) || w.unread.iter().any(|one| one.relation.tag() == tag)
+}
+
 /// A unit that has not come up yet may not see every relation.
 pub(super) fn sees_everyone(w: &World) -> bool {
     w.own_status().is_some_and(|own| !own.learner)
@@ -98,7 +103,7 @@ pub fn to_share(w: &World) -> Option<AuthorityRecord> {
     let mut record = if is_left(w) { old.without_authority() } else { old.clone() };
     let names = names(w);
     if sees_everyone(w) {
-        record.consumers.retain(|tag, _| names.contains_key(tag));
+        record.consumers.retain(|tag, _| may_exist(w, tag));
     }
     if w.authority.relation.is_some() {
         record.client = match w.authority.signed {

@@ -1,5 +1,8 @@
 //! Who would be left alone by a restart of this unit's server. Invariant: "nobody can tell" is never "there is nobody".
 
+use std::collections::BTreeSet;
+
+use crate::juju::UnitName;
 use crate::world::{Door, Roster, World};
 
 /// After this time without a raft leader no election is going on any more, in seconds.
@@ -46,6 +49,19 @@ pub fn company(w: &World, errand: Errand) -> Company {
     Company::Unknown(format!("no word from a quorum: {cause}"))
 }
 
+/// What Juju said is compared with the lock only as long as it is so fresh, seconds: a unit that was added since needs longer
+/// than this to become a member and to restart.
+const FRESH_S: u64 = 10;
+
+/// Whether this name in a lock's key is a unit's that could hold it. A run that has lasted knows nothing of the newest units.
+pub fn may_hold_lock(w: &World, name: &str) -> bool {
+    let Some(unit) = name.parse::<UnitName>().ok().filter(|_| w.unit.has_sibling(name)) else {
+        return false;
+    };
+    let is_known = |all: &BTreeSet<UnitName>| all.contains(&unit) || w.peers.units.contains_key(&unit);
+    w.tried.lasted_s >= FRESH_S || w.peers.expected.as_ref().is_none_or(is_known)
+}
+
 fn knows_others(w: &World) -> bool {
     let remembered = match &w.etcd.roster {
         Roster::Unconfirmed { remembered, .. } => remembered.len(),
@@ -67,6 +83,22 @@ mod tests {
 
     fn unknown() -> Company {
         Company::Unknown("no word from a quorum: timed out".into())
+    }
+
+    #[test]
+    fn a_lock_is_held_by_units_that_there_are() {
+        let mut w = settled(0, &three());
+        for (name, may) in
+            [("etcd/2", true), ("etcd/0", true), ("etcd/9", false), ("web/1", false), ("x", false)]
+        {
+            assert_eq!(may_hold_lock(&w, name), may, "{name}");
+        }
+        w.tried.lasted_s = FRESH_S;
+        assert!(may_hold_lock(&w, "etcd/9"), "it may have been added since");
+        assert!(!may_hold_lock(&w, "web/1"));
+        w.tried.lasted_s = 0;
+        w.peers.expected = None;
+        assert!(may_hold_lock(&w, "etcd/9"), "nobody says who there is");
     }
 
     #[test]

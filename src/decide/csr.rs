@@ -57,9 +57,8 @@ fn gone(w: &World) -> BTreeSet<String> {
     if !clients::sees_everyone(w) {
         return BTreeSet::new();
     }
-    let names = clients::names(w);
     let asked = w.host.request.iter().flat_map(|own| own.consumers.keys());
-    asked.filter(|tag| !names.contains_key(*tag)).cloned().collect()
+    asked.filter(|tag| !clients::may_exist(w, tag)).cloned().collect()
 }
 
 /// A client pair, and this unit's part in it.
@@ -102,6 +101,22 @@ pub(super) fn withdrawn(w: &World) -> Option<String> {
     }
     let clients = wanted(w).into_iter().find(|(whose, _)| client(w, whose).is_withdrawn());
     clients.map(|(_, name)| format!("the client {name:?}"))
+}
+
+/// What of this unit's the authority does not sign, and why.
+pub(super) fn refused(w: &World) -> Option<String> {
+    let own = w.host.request.as_ref()?;
+    if let Some(why) = w.authority.refusals.of(&own.request) {
+        return Some(format!("the certificate request of {}: {why}", w.unit));
+    }
+    let unsigned = w.authority.signed.to(&own.request).is_none();
+    if w.authority.refusals.no_addresses && unsigned {
+        return Some(format!("IP addresses in certificates, and {} needs them", w.unit));
+    }
+    wanted(w).into_iter().find_map(|(whose, name)| {
+        let why = w.authority.refusals.of(client(w, &whose).request()?)?;
+        Some(format!("the certificate request of the client {name:?}: {why}"))
+    })
 }
 
 #[cfg(test)]
@@ -297,5 +312,34 @@ mod tests {
         assert_eq!(withdrawn(&w), None, "another authority, which has not answered anyone yet");
         w.authority.signed = all;
         assert_eq!(withdrawn(&w), None);
+    }
+
+    #[test]
+    fn what_the_authority_refuses_is_told_in_its_words() {
+        let refuse = |w: &mut World, bag: serde_json::Value| {
+            let text = |(key, value): (&String, &serde_json::Value)| (key.clone(), value.to_string());
+            let bag = bag.as_object().unwrap().iter().map(text).collect::<Databag>();
+            w.authority.refusals = crate::relations::csr::Refusals::read(&bag);
+            w.authority.signed = Answers::read(&bag);
+        };
+        let mut w = fresh(Leadership::Follower);
+        w.host.credentials = None;
+        w.authority.answer = crate::world::Answered::Nothing;
+        while let Some(Next::Do(step)) = next(&w) {
+            perform(&mut w, &step);
+        }
+        let own = w.host.request.as_ref().unwrap().request.clone();
+        let error = json!({"code": 102, "name": "DOMAIN_NOT_ALLOWED", "message": "not that one"});
+        refuse(&mut w, json!({"request_errors": [{"csr": own, "error": error}]}));
+        let told = super::super::worlds::done(super::super::next(&w)).to_string();
+        assert!(
+            told.starts_with("blocked easyrsa refuses the certificate request of etcd/0: DOMAIN_NOT_ALLOWED (102): not that one; "),
+            "{told}"
+        );
+        refuse(&mut w, json!({"capabilities": {"supports_ip_sans": false}}));
+        let told = super::super::worlds::done(super::super::next(&w)).to_string();
+        assert!(told.starts_with("blocked easyrsa refuses IP addresses in certificates, "), "{told}");
+        refuse(&mut w, json!({"capabilities": {}}));
+        assert_eq!(refused(&w), None);
     }
 }

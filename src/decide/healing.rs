@@ -105,7 +105,7 @@ mod tests {
             cluster: Some(CLUSTER),
             ..Default::default()
         }
-        .write()
+        .write(&Default::default())
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
         .collect();

@@ -3,7 +3,7 @@
 use super::{Next, minors, release};
 use crate::juju::Status;
 use crate::options::Options;
-use crate::step::Step;
+use crate::step::{Source, Step};
 use crate::world::{Reading, World};
 
 /// Restarts without limit: a server that cannot reach its peers yet must be tried again for as long as it
@@ -33,7 +33,8 @@ fn restart_rules(w: &World) -> Option<Next> {
 
 fn install(w: &World) -> Next {
     if let Some(error) = w.tried.in_vain("install-snap").or(w.tried.in_vain("prepare-release")) {
-        let status = format!("Cannot install etcd: {error}; trying again at the next hook");
+        let hint = why_proxy(w).unwrap_or_default();
+        let status = format!("Cannot install etcd: {error}; {hint}trying again at the next hook");
         return Next::Done(Status::blocked(status));
     }
     match (&w.host.source, &w.options) {
@@ -47,5 +48,32 @@ fn install(w: &World) -> Next {
         (Some(source), _) => Next::Do(Step::InstallSnap(source.clone())),
         (None, Err(errors)) => Next::Done(super::status::wrong_options(errors)),
         (None, Ok(_)) => Next::Done(Status::blocked("No source to install etcd from: set channel")),
+    }
+}
+
+/// What comes over the network does not come where a proxy is needed and none is known.
+fn why_proxy(w: &World) -> Option<&'static str> {
+    let is_fetched = matches!(w.host.source, Some(Source::Channel(_)));
+    let is_known = w.proxies.http.is_some() || w.proxies.https.is_some();
+    let is_set = w.options.as_ref().is_ok_and(|options| options.snap_proxy.is_some());
+    (is_fetched && !is_known && !is_set).then_some("if it is reached by a proxy only, set snap_proxy; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::next;
+    use super::super::worlds::{done, first_hook};
+
+    #[test]
+    fn a_proxy_is_named_where_the_store_is_not_reached_and_none_is_known() {
+        let mut w = first_hook(0);
+        w.host.snapd = [(super::super::HOLD.to_owned(), "held".to_owned())].into();
+        w.tried.in_vain.insert("install-snap", "cannot reach the store".into());
+        let told = "blocked Cannot install etcd: cannot reach the store; ";
+        let named = "if it is reached by a proxy only, set snap_proxy; trying again at the next hook";
+        assert_eq!(done(next(&w)).to_string(), format!("{told}{named}"));
+        w.proxies.http = Some("http://10.0.0.9:3128".into());
+        w.tried.in_vain.insert("set-snapd", "not here".into());
+        assert_eq!(done(next(&w)).to_string(), format!("{told}trying again at the next hook"));
     }
 }

@@ -102,11 +102,17 @@ pub(super) fn next(w: &World, options: &Options) -> Option<Next> {
         return Some(Next::Done(why_taken(options, &own.peer_urls)));
     }
     Some(match w.tried.in_vain(STEP) {
-        Some(why) => {
-            Next::Done(Status::waiting(format!("management_port: waiting to move to {wanted}: {why}")))
-        }
+        Some(why) => Next::Done(why_not_moved(&own.peer_urls, &wanted, why)),
         None => Next::Do(Step::MovePeerUrl { member, peer_url: wanted }),
     })
+}
+
+/// What is to move is named: the port, which an option asks for, or the address, which Juju does.
+fn why_not_moved(now: &[String], wanted: &str, why: &str) -> Status {
+    let is_port = now.iter().all(|url| port_of(url) != port_of(wanted));
+    let (what, to) =
+        if is_port { ("management_port", wanted) } else { ("address", service::host_of(wanted)) };
+    Status::waiting(format!("{what}: waiting until members reach this one at {to}: {why}"))
 }
 
 /// Clients have the port that the members are to get.
@@ -265,6 +271,27 @@ mod tests {
         assert_eq!(
             status.to_string(),
             "blocked management_port: 2379 is the client port until that has moved: set port to a third one first"
+        );
+    }
+
+    #[test]
+    fn a_member_that_cannot_move_says_what_was_to_move() {
+        let mut w = told(2379, 2380);
+        w.addresses.peer = Some("10.0.0.9".into());
+        w.host.standing.as_mut().unwrap().addresses.insert("10.0.0.9".parse().unwrap());
+        w.tried.in_vain.insert(STEP, "another member has it".into());
+        let said = done(next(&w)).to_string();
+        assert_eq!(
+            said,
+            "waiting address: waiting until members reach this one at 10.0.0.9: another member has it"
+        );
+        let mut w = told(2379, 3380);
+        follow(&mut w);
+        w.tried.in_vain.insert(STEP, "another member has it".into());
+        let said = done(next(&w)).to_string();
+        assert!(
+            said.starts_with("waiting management_port: waiting until members reach this one at https://"),
+            "{said}"
         );
     }
 

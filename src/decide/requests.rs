@@ -1,6 +1,7 @@
 //! What the monitoring charms are asked for. Only the leader asks: members would ask for the same job many times over. The
 //! next leader asks under the same id, and a unit that leads no more takes its request back.
 
+use crate::juju::one_line;
 use crate::relations::certificates::Pair;
 use crate::relations::db::ClientData;
 use crate::relations::prometheus::Origin;
@@ -8,8 +9,8 @@ use crate::relations::requests::{self, RequestId};
 use crate::relations::{Changes, Endpoint, changes, grafana, prometheus};
 use crate::world::{Consumer, Leadership, World};
 
-/// What a status can hold of another charm's words, characters.
-const REASON_MAX: usize = 120;
+/// What a status can hold of another charm's words.
+const REASON_BYTES: usize = 120;
 
 /// For this unit's databag, with what a client of etcd is to know; `None`: what is there stays, since nothing better is
 /// known.
@@ -23,6 +24,7 @@ pub(super) fn wanted(w: &World, one: &Consumer, data: Option<&ClientData>) -> Op
         Endpoint::Grafana => match watcher(w) {
             Some(watcher) if watcher.application.is_empty() => return None,
             Some(watcher) => grafana::request(origin(w), &watcher.application)?,
+            None if w.why_unread(Endpoint::Prometheus.name()).is_some() => return None,
             None => return Some(withdrawn),
         },
         Endpoint::Db | Endpoint::Proxy | Endpoint::Nrpe => return None,
@@ -47,8 +49,7 @@ pub(super) fn refused(w: &World) -> Option<String> {
         return None;
     }
     askable(w).find_map(|one| {
-        let reason: String = requests::refusal(&one.said, id(w, one))?.chars().take(REASON_MAX).collect();
-        let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+        let reason = one_line(&requests::refusal(&one.said, id(w, one))?, REASON_BYTES);
         Some(format!("{} refuses what {} asks: {reason}", one.application, one.endpoint.name()))
     })
 }

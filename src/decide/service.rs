@@ -10,6 +10,8 @@ use crate::options::{EnableV2, INSECURE_PORT, Options};
 use crate::step::Step;
 use crate::world::{Door, Service, V2Store, World};
 
+pub(super) use crate::etcd::{host_of, url};
+
 /// Where the charm keeps etcd's files (kept from the earlier charm).
 pub const COMMON: &str = "/var/snap/etcd/common";
 /// Where members keep their data; snapd copies it to the next revision's folder on a refresh.
@@ -21,22 +23,6 @@ const METRICS_PORT: u16 = 2381;
 /// This unit's client URL, once it has an address and its options can be read.
 pub(super) fn client_url(w: &World) -> Option<String> {
     Some(url(w.addresses.client.as_ref()?, w.options.as_ref().ok()?.port))
-}
-
-/// `https://ADDRESS:PORT`, with brackets around IPv6.
-pub(super) fn url(address: &str, port: u16) -> String {
-    if address.contains(':') {
-        format!("https://[{address}]:{port}")
-    } else {
-        format!("https://{address}:{port}")
-    }
-}
-
-/// The bare address in a URL.
-pub(super) fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// What counts for an empty data directory.
@@ -134,6 +120,7 @@ pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     let options = w.options.as_ref().ok()?;
     super::release::why_it_waits(w, options)
         .map(Status::blocked)
+        .or_else(|| why_too_old_for_tls(w, options))
         .or_else(|| super::upgrade::why_it_waits(w, options))
         .or_else(|| super::snapd::why_it_waits(w))
         .or_else(|| super::storage::why_it_waits(w).map(Status::blocked))
@@ -202,13 +189,24 @@ fn serves_v2(w: &World, options: &Options) -> bool {
     }
 }
 
-/// TLS 1.3 has its own suites; etcd refuses a list beside it.
+/// The file leaves them out where etcd lets nobody in but by TLS 1.3, which has its own.
 fn ciphers(options: &Options) -> Vec<String> {
-    match (options.tls_min_version.as_deref(), options.tls_cipher_suites.is_empty()) {
-        (Some("TLS1.3"), _) => Vec::new(),
-        (_, false) => options.tls_cipher_suites.clone(),
-        (_, true) => cipher_suites::DEFAULT.iter().map(|&suite| suite.to_owned()).collect(),
+    if options.tls_cipher_suites.is_empty() {
+        cipher_suites::DEFAULT.iter().map(|&suite| suite.to_owned()).collect()
+    } else {
+        options.tls_cipher_suites.clone()
     }
+}
+
+/// What this etcd does instead is the strongest that it can: TLS 1.2 and 1.3, with the charm's list of suites.
+fn why_too_old_for_tls(w: &World, options: &Options) -> Option<Status> {
+    let (version, wanted) = (w.installed_version()?, options.tls_min_version.as_deref()?);
+    let is_kept = wanted == "TLS1.2" || crate::etcd::knows_min_version(&version);
+    (!is_kept).then(|| {
+        Status::blocked(format!(
+            "tls_min_version: etcd {version} cannot refuse TLS 1.2, 3.4.25 and later can; set a channel with one, or tls_min_version=TLS1.2"
+        ))
+    })
 }
 
 /// The unit itself always gets in by loopback, whatever else is listened on.
@@ -302,5 +300,20 @@ mod tests {
         let without = before.lines().filter(|line| !line.starts_with("listen-metrics-urls"));
         w.host.config = Some(without.map(|line| format!("{line}\n")).collect());
         assert!(matches!(next(&w), Some(Next::Do(Step::WriteConfig { restart: true, .. }))));
+    }
+
+    #[test]
+    fn an_etcd_that_cannot_keep_tls_1_2_out_says_so_and_keeps_its_suites() {
+        let mut w = crate::decide::worlds::settled(0, &crate::decide::worlds::three());
+        w.options.as_mut().unwrap().tls_min_version = Some("TLS1.3".to_owned());
+        assert!(w.host.config.as_ref().unwrap().contains("cipher-suites"));
+        assert_eq!(next(&w), None, "its file is the strongest that it understands");
+        let status = why_option_waits(&w).unwrap().to_string();
+        assert!(
+            status.starts_with("blocked tls_min_version: etcd 3.4.23 cannot refuse TLS 1.2, "),
+            "{status}"
+        );
+        w.options.as_mut().unwrap().tls_min_version = Some("TLS1.2".to_owned());
+        assert_eq!(why_option_waits(&w), None);
     }
 }

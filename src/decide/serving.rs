@@ -11,7 +11,8 @@ use crate::relations::cluster::{ClusterRecord, UnitRecord, leader_settings};
 use crate::relations::csr::Answers;
 use crate::relations::db::{self, ClientData};
 use crate::relations::{Changes, Endpoint, changes, nrpe, proxy};
-use crate::world::{Consumer, Door, Health, Leadership, V2Store, World};
+use crate::tls;
+use crate::world::{Consumer, Door, Health, Leadership, Reading, V2Store, World};
 
 /// What to write, already reduced to differences. Everything here takes effect when the hook succeeds, except
 /// the leader settings, which do so at once.
@@ -36,8 +37,12 @@ pub fn publication(w: &World, token: &str) -> Publication {
     if w.event.is_leaving() || ownership::foreign(w).is_some() {
         return Publication::default();
     }
-    let own =
-        own_record(w).write().into_iter().chain([own_request(w)]).chain(trust::own(w).write()).collect();
+    let own = own_record(w)
+        .write(&w.own_record())
+        .into_iter()
+        .chain([own_request(w)])
+        .chain(trust::own(w).write())
+        .collect();
     let cluster = w.peers.relation.clone().map(|id| (id, changes(&w.peers.own, &own)));
     let request = certificate_request(w);
     let unit =
@@ -96,7 +101,7 @@ fn consumers(w: &World) -> Vec<(RelationId, Changes)> {
 /// With a client certificate of its own.
 fn for_one(w: &World, one: &Consumer, all: Option<&ClientData>) -> Option<ClientData> {
     let Pair { certificate, key } = clients::pair(w, one)?;
-    Some(ClientData { certificate, key, ..all?.clone() })
+    Some(ClientData { certificate, key, endpoints: endpoints(w, one), ..all?.clone() })
 }
 
 /// By the leader for the application.
@@ -122,9 +127,30 @@ fn own_record(w: &World) -> UnitRecord {
             version: Some(status.version.clone()),
             quota: space::quota(w),
             serves_v2: w.etcd.v2_store != V2Store::Off,
+            reached_at: reached_at(w),
         },
         _ => w.own_record(),
     }
+}
+
+/// Where consumers of another model reach this unit's server, by their relations' tags: where the certificate names it.
+fn reached_at(w: &World) -> BTreeMap<String, String> {
+    let before = w.own_record().reached_at;
+    let address = |one: &Consumer| match &one.ingress {
+        Reading::Known(address) => address
+            .clone()
+            .filter(|address| w.addresses.client.as_ref() != Some(address) && is_named(w, address)),
+        Reading::Unknown(_) => before.get(&one.relation.tag()).cloned(),
+    };
+    let read = w.consumers.iter().filter_map(|one| Some((one.relation.tag(), address(one)?)));
+    let unread = w.unread.iter().filter_map(|one| before.get_key_value(&one.relation.tag()));
+    read.chain(unread.map(|(tag, address)| (tag.clone(), address.clone()))).collect()
+}
+
+fn is_named(w: &World, address: &str) -> bool {
+    let Some(own) = &w.host.credentials else { return false };
+    let wanted = [address.to_owned()];
+    tls::why_not_usable(&own.server_certificate, &own.server_key, &own.ca, &wanted, w.now_s).is_none()
 }
 
 /// Where clients reach this unit's server as it runs now. An option that it has not followed yet changes nothing.
@@ -224,6 +250,26 @@ fn client_data(w: &World) -> Option<ClientData> {
         peers: serving.iter().filter_map(named).collect(),
         version: oldest_version(w)?,
     })
+}
+
+/// Where this one reaches each member: as the member's unit says for its relation, else as the cluster does.
+fn endpoints(w: &World, one: &Consumer) -> Vec<String> {
+    let tag = one.relation.tag();
+    let own = reached_at(w);
+    let address = |member: &Member| {
+        if member.name == w.member_name() {
+            return own.get(&tag);
+        }
+        let (_, peer) = w.peers.units.iter().find(|(unit, _)| unit.member_name() == member.name)?;
+        peer.record.reached_at.get(&tag)
+    };
+    let url = |member: &Member| {
+        let told = member.client_urls.first()?;
+        let there = address(member).and_then(|address| Some(service::url(address, ports::port_of(told)?)));
+        Some(there.unwrap_or_else(|| told.clone()))
+    };
+    let serving = w.members().unwrap_or_default().iter().filter(|member| serves(w, member));
+    serving.filter_map(url).collect()
 }
 
 /// A voter that has published itself. One that is down for a moment stays: every unit must publish the same

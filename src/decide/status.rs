@@ -73,7 +73,8 @@ pub(super) fn mute_without_quorum(w: &World, says: &str) -> Option<Status> {
     Some(Status::blocked(format!("UnHealthy with {known}: no quorum; etcd waits for it: {says}; {IF_LOST}")))
 }
 
-fn sick_members(w: &World) -> Option<Status> {
+/// Voters of a confirmed cluster that are not well.
+pub(super) fn sick_members(w: &World) -> Option<Status> {
     let members = w.members()?;
     let sick = list_of_sick(w, members);
     let known = known_peers(voters(members).count());
@@ -118,7 +119,7 @@ fn alarms(w: &World) -> Option<Status> {
             "CORRUPT alarm: members disagree about the data; see the alarm-list action",
         ));
     }
-    let full = "NOSPACE alarm: the database is full and refuses writes; compact, defrag, then alarm-disarm";
+    let full = "NOSPACE alarm: the database is full and refuses writes; run the action maintain";
     raised(AlarmKind::NoSpace).then(|| Status::blocked(full))
 }
 
@@ -135,7 +136,9 @@ fn healthy(w: &World) -> Status {
     let refused = requests::refused(w).into_iter().chain(clients::refused(w));
     let refused: String = refused.map(|refused| format!(" ({refused})")).collect();
     let healed = healing::note(w).unwrap_or_default() + &kept::note(w).unwrap_or_default();
-    Status::active(healthy_with(voters) + note + &healed + &ending + &filling.unwrap_or_default() + &refused)
+    let unread: String = w.unread.iter().map(|one| format!(" ({one})")).collect();
+    let notes = note.to_owned() + &healed + &ending + &filling.unwrap_or_default() + &refused + &unread;
+    Status::active(healthy_with(voters) + &notes)
 }
 
 /// How full this unit's database is, percent of the quota that its server has, when that is worth a word.

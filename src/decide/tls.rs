@@ -7,7 +7,7 @@ use crate::juju::Status;
 use crate::relations::changes;
 use crate::relations::csr::Answers;
 use crate::step::Step;
-use crate::world::{Answered, Credentials, World};
+use crate::world::{Answered, Credentials, Unread, World};
 
 pub(super) fn next(w: &World) -> Option<Next> {
     authority::next(w).filter(|next| !was_in_vain(w, next)).or_else(|| csr::next(w)).or_else(|| take(w))
@@ -45,14 +45,31 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
         None => return Some(Status::blocked("Missing relation to certificate authority.")),
     };
     match &w.authority.answer {
+        // Told beside what is well: etcd runs on with what it has.
+        Answered::Refused(_) if unread(w).is_some() => None,
         // This very hook asks for it.
         Answered::Refused(_) if is_news(w) => None,
         Answered::Refused(why) => {
             Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}")))
         }
-        Answered::Usable(_) => trust::why_it_waits(w).or_else(|| withdrawn(w, authority)),
-        Answered::Nothing | Answered::Incomplete(_) => withdrawn(w, authority),
+        Answered::Usable(_) => {
+            trust::why_it_waits(w).or_else(|| withdrawn(w, authority)).or_else(|| refused(w, authority))
+        }
+        Answered::Nothing | Answered::Incomplete(_) => {
+            withdrawn(w, authority).or_else(|| refused(w, authority))
+        }
     }
+}
+
+/// In the authority's words.
+fn refused(w: &World, authority: &str) -> Option<Status> {
+    let what = csr::refused(w).filter(|_| !authority::is_internal(w))?;
+    Some(Status::blocked(format!("{authority} refuses {what}; correct the authority or the option it names")))
+}
+
+/// The related authority, if it counts and cannot be read.
+fn unread(w: &World) -> Option<&Unread> {
+    w.why_unread("certificates").filter(|_| !authority::is_internal(w))
 }
 
 /// What is in use stays: etcd asks no authority whether it still stands by a certificate.
@@ -80,6 +97,9 @@ fn asking(w: &World) -> Status {
         // Nothing is asked for under these.
         return status::wrong_options(errors);
     }
+    if let Some(unread) = unread(w) {
+        return Status::blocked(format!("No TLS certificates: {unread}"));
+    }
     let authority = authority(w);
     let trouble = w.tried.in_vain("make-request").map(|error| format!(": {error}"));
     let missing = match &w.authority.answer {
@@ -92,9 +112,29 @@ fn asking(w: &World) -> Status {
 
 #[cfg(test)]
 mod tests {
-    use super::super::worlds::{done, ready};
+    use super::super::worlds::{done, ready, settled, three};
     use super::*;
     use crate::options::Options;
+
+    #[test]
+    fn an_authority_that_cannot_be_read_is_named_and_takes_nothing_away() {
+        let why = "permission denied".to_owned();
+        let unread = |mut w: World| {
+            w.authority.answer = Answered::Refused("cannot use relation-get: permission denied".into());
+            w.authority.signed = Answers::Unreadable("permission denied".into());
+            w.unread = vec![Unread { relation: "certificates:1".parse().unwrap(), why: why.clone() }];
+            w
+        };
+        let told = "relation certificates:1 cannot be read: permission denied; if its other side is gone: juju remove-relation 1 --force";
+        let mut w = unread(ready(0));
+        w.host.credentials = None;
+        assert_eq!(done(super::super::next(&w)).to_string(), format!("blocked No TLS certificates: {told}"));
+        let w = unread(settled(0, &three()));
+        assert_eq!(
+            done(super::super::next(&w)).to_string(),
+            format!("active Healthy with 3 known peers ({told})")
+        );
+    }
 
     #[test]
     fn under_wrong_options_nobody_waits_for_an_authority_that_was_not_asked() {

@@ -10,7 +10,7 @@ use crate::juju::Databag;
 use crate::options::{CertificateAuthority, Options};
 use crate::relations::Endpoint;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
-use crate::relations::csr::Answers;
+use crate::relations::csr::{Answers, Refusals};
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
 use crate::storage::{Owner, Volume};
@@ -18,6 +18,20 @@ use crate::tls::Bundle;
 use crate::world::*;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0xc1);
+
+/// A related authority that has said nothing yet.
+fn easyrsa() -> Authority {
+    Authority {
+        kind: CertificateAuthority::Relation,
+        relation: Some(("certificates:1".parse().unwrap(), "easyrsa".into())),
+        published: Databag::new(),
+        request: None,
+        signed: Answers::Silent,
+        refusals: Refusals::default(),
+        clients: BTreeMap::new(),
+        answer: Answered::Nothing,
+    }
+}
 
 /// A unit `etcd/N` at `10.0.0.N+1` in its first hook: Juju has answered, nothing is installed.
 pub(super) fn first_hook(number: u32) -> World {
@@ -41,22 +55,16 @@ pub(super) fn first_hook(number: u32) -> World {
             expected: Some(BTreeSet::from([unit.clone()])),
             ..Peers::default()
         },
-        authority: Authority {
-            kind: CertificateAuthority::Relation,
-            relation: Some(("certificates:1".parse().unwrap(), "easyrsa".into())),
-            published: Databag::new(),
-            request: None,
-            signed: Answers::Silent,
-            clients: BTreeMap::new(),
-            answer: Answered::Nothing,
-        },
+        authority: easyrsa(),
         consumers: vec![],
+        unread: vec![],
         model: "m".into(),
         storage: None,
         host: bare_machine(&unit),
         etcd: Etcd {
             door: Door::Closed,
             roster: Roster::NobodyToAsk,
+            permission: crate::etcd::Permission::Granted,
             health: BTreeMap::new(),
             versions: BTreeMap::new(),
             alarms: Reading::Known(vec![]),
@@ -214,6 +222,7 @@ pub(super) fn peer_of(unit: &crate::juju::UnitName) -> Peer {
             quota: Some(0),
             address: Some(address.clone()),
             serves_v2: false,
+            reached_at: BTreeMap::new(),
         },
         ingress: Some(address),
         request: None,
@@ -253,6 +262,7 @@ pub(super) fn consumer(relation: &str) -> Consumer {
         endpoint: Endpoint::ALL.into_iter().find(|one| one.name() == relation.endpoint()).unwrap(),
         relation,
         application: "client".to_owned(),
+        ingress: Reading::Known(None),
         published: Databag::new(),
         shared: None,
         said: vec![],

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::test_server::{Pki, Server, binaries, eventually, free_url, settings};
 use super::{
-    Alarm, AlarmKind, Client, ClusterState, Compaction, Credentials, Error, MemberId, Settings,
+    Alarm, AlarmKind, Client, ClusterState, Compaction, Credentials, Error, Lock, MemberId, Settings, Taken,
     check_snapshot, reach,
 };
 
@@ -147,21 +147,50 @@ async fn a_lock_keeps_others_out_while_its_holder_lives() {
     let pki = Pki::new();
     for binaries in binaries() {
         let Server { client, .. } = &Server::alone(&binaries, &pki).await;
-        let lock = client.try_lock("lock", "etcd/0", 2).await.unwrap().unwrap();
-        assert!(client.try_lock("lock", "etcd/1", 2).await.unwrap().is_none());
+        let lock = locked(client, "etcd/0", 2).await.unwrap();
+        let others = client.try_lock("lock", "etcd/1", 2, is_unit).await.unwrap();
+        assert!(
+            matches!(others, Taken::Elsewhere(holder) if holder.to_string() == "etcd/0 holds the lock lock")
+        );
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(client.lock_holder("lock").await.unwrap().as_deref(), Some("etcd/0"), "it is renewed");
         lock.unlock().await.unwrap();
         assert_eq!(client.lock_holder("lock").await.unwrap(), None);
 
-        drop(client.try_lock("lock", "etcd/1", 60).await.unwrap().unwrap());
-        let again = client.try_lock("lock", "etcd/1", 2).await.unwrap().unwrap();
+        drop(locked(client, "etcd/1", 60).await.unwrap());
+        let again = locked(client, "etcd/1", 2).await.unwrap();
         drop(again);
         let deadline = Instant::now() + Duration::from_secs(15);
-        while client.try_lock("lock", "etcd/2", 60).await.unwrap().is_none() {
+        while locked(client, "etcd/2", 60).await.is_none() {
             assert!(Instant::now() < deadline, "a dropped lock ends with its lease");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+}
+
+fn is_unit(name: &str) -> bool {
+    name.starts_with("etcd/")
+}
+
+async fn locked(client: &Client, holder: &str, ttl_s: i64) -> Option<Lock> {
+    client.try_lock("lock", holder, ttl_s, is_unit).await.unwrap().held()
+}
+
+#[tokio::test]
+async fn what_any_client_has_written_is_no_lock() {
+    let pki = Pki::new();
+    for binaries in binaries() {
+        let Server { client, .. } = &Server::alone(&binaries, &pki).await;
+        for junk in ["", "etcd/1", "rolling upgrade, ask Bob"] {
+            client.put(b"lock", junk.as_bytes()).await.unwrap();
+            let lock = locked(client, "etcd/0", 60).await.unwrap();
+            assert!(locked(client, "etcd/1", 60).await.is_none(), "{junk:?}");
+            lock.unlock().await.unwrap();
+            assert_eq!(client.lock_holder("lock").await.unwrap(), None);
+        }
+        // With a lease, but by nobody who takes locks.
+        drop(client.try_lock("lock", "Bob", 60, |_| true).await.unwrap());
+        assert!(locked(client, "etcd/0", 60).await.is_some());
     }
 }
 
@@ -170,7 +199,7 @@ async fn a_lock_survives_a_restart_of_the_server_it_was_taken_through() {
     let pki = Pki::new();
     for binaries in binaries() {
         let mut server = Server::alone(&binaries, &pki).await;
-        let lock = server.client.try_lock("lock", "etcd/0", 60).await.unwrap().unwrap();
+        let lock = locked(&server.client, "etcd/0", 60).await.unwrap();
         server.restart(&binaries).await;
         let fresh = Client::connect(&server.client_url, &pki.credentials).unwrap();
         eventually(|| fresh.confirm_quorum()).await.unwrap();
@@ -273,7 +302,7 @@ async fn a_full_database_raises_an_alarm_that_can_be_cured() {
             }
         }
         assert!(matches!(refused, Some(Error::NoSpace)), "{refused:?}");
-        let lock = client.try_lock("lock", "etcd/0", 2).await;
+        let lock = client.try_lock("lock", "etcd/0", 2, is_unit).await;
         assert!(matches!(lock, Err(Error::NoSpace)), "{lock:?}");
         let status = client.status().await.unwrap();
         let alarm = Alarm { member: Some(status.member), kind: AlarmKind::NoSpace };

@@ -40,6 +40,15 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What a cluster lets this charm's user do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Everything, as far as this is known: users and roles are off, or the user has the role `root`.
+    Granted,
+    /// Users and roles are on, and the user lacks it.
+    Denied,
+}
+
 /// A connection to one server, made by the first call. Clones share it.
 #[derive(Clone)]
 pub struct Client {
@@ -165,6 +174,25 @@ impl Client {
             self.call("a linearizable read", async |mut client| client.get(PROBE, None).await).await?;
         self.check_cluster(answer.header())?;
         Ok(answer.header().map_or(0, etcd_client::ResponseHeader::revision))
+    }
+
+    /// The same, for a client that need not be let in: etcd makes sure of its quorum before it looks at the user's rights (so
+    /// it is in 3.4 to 3.7), and a refusal proves as much as an answer.
+    ///
+    /// # Errors
+    /// Those of [`confirm_quorum`](Client::confirm_quorum) but [`Error::Denied`].
+    pub async fn prove_quorum(&self) -> Result<Permission> {
+        match self.confirm_quorum().await {
+            Ok(_) => Ok(Permission::Granted),
+            Err(Error::Denied) => {
+                // A refusal does not say whose it is.
+                if self.cluster.is_some() {
+                    self.members().await?;
+                }
+                Ok(Permission::Denied)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// An answer without a header is nobody's.

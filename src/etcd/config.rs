@@ -165,7 +165,7 @@ impl Settings {
     /// The file for a server of this version, comment first. The same settings always give the same text.
     pub fn render(&self, version: &Version) -> String {
         let has_v2 = version.minor_version() < Minor { major: 3, minor: 6 };
-        let knows_min_version = *version >= Version { major: 3, minor: 4, patch: 25 };
+        let knows_min_version = knows_min_version(version);
         let only_tls_1_3 = knows_min_version && self.tls_min_version.as_deref() == Some("TLS1.3");
         let cluster: Vec<String> =
             self.initial_cluster.iter().map(|(name, url)| format!("{name}={url}")).collect();
@@ -215,6 +215,11 @@ impl Settings {
         let body = yaml::to_string(&file).unwrap_or_default();
         format!("{HEADER}{body}")
     }
+}
+
+/// Older versions ignore `tls-min-version`.
+pub fn knows_min_version(version: &Version) -> bool {
+    *version >= Version { major: 3, minor: 4, patch: 25 }
 }
 
 /// A file that is no configuration of etcd.

@@ -88,7 +88,7 @@ pub enum Error {
         causes: Vec<String>,
     },
     /// The database is full.
-    #[error("cannot write: the database is full (NOSPACE)")]
+    #[error("cannot write: the database is full (NOSPACE); run the action maintain")]
     NoSpace,
     /// Members disagree about the data.
     #[error("cannot write: members disagree about the data (CORRUPT)")]
@@ -99,9 +99,11 @@ pub enum Error {
     /// The chosen member is no voter.
     #[error("cannot hand over raft leadership to this member")]
     BadTransferee,
-    /// The cluster has users and roles, and this client has no rights.
-    #[error("cannot do this without a user of the cluster")]
-    Unauthenticated,
+    /// The cluster has users and roles, and this client's user lacks the role `root`.
+    #[error(
+        "etcd's users and roles are on, and this charm's user lacks the role root; see juju status of the members"
+    )]
+    Denied,
     /// The revision is compacted already.
     #[error("cannot use a KV revision that is compacted already")]
     Compacted,
@@ -170,7 +172,7 @@ impl Error {
             | Error::Corrupt
             | Error::NotLeader
             | Error::BadTransferee
-            | Error::Unauthenticated
+            | Error::Denied
             | Error::Compacted
             | Error::FutureRevision
             | Error::NotAUrl { .. }
@@ -228,7 +230,7 @@ fn classify(code: Code, message: &str, causes: &[String], asked: Asked<'_>) -> E
         return Error::Unreachable { endpoint: asked.endpoint.to_owned(), cause };
     }
     match code {
-        Code::Unauthenticated | Code::PermissionDenied => Error::Unauthenticated,
+        Code::Unauthenticated | Code::PermissionDenied => Error::Denied,
         Code::Unavailable | Code::Cancelled | Code::Unknown if !causes.is_empty() => {
             let cause = causes.last().map_or(message, String::as_str).to_owned();
             Error::Unreachable { endpoint: asked.endpoint.to_owned(), cause }
@@ -251,7 +253,7 @@ type Known = (&'static str, fn() -> Error);
 /// etcd's own texts (`etcdserver: …`), the same in 3.4, 3.5 and 3.6 whatever the code. The longer text comes first
 /// where one contains the other.
 fn by_text(message: &str) -> Option<Error> {
-    let known: [Known; 19] = [
+    let known: [Known; 20] = [
         ("unhealthy cluster", || Error::UnhealthyCluster),
         ("not enough started members", || Error::NotEnoughStarted),
         ("too many learner members", || Error::TooManyLearners),
@@ -267,8 +269,9 @@ fn by_text(message: &str) -> Option<Error> {
         ("corrupt cluster", || Error::Corrupt),
         ("bad leader transferee", || Error::BadTransferee),
         ("etcdserver: not leader", || Error::NotLeader),
-        ("user name is empty", || Error::Unauthenticated),
-        ("invalid auth token", || Error::Unauthenticated),
+        ("user name is empty", || Error::Denied),
+        ("invalid auth token", || Error::Denied),
+        ("etcdserver: permission denied", || Error::Denied),
         ("revision has been compacted", || Error::Compacted),
         ("is a future revision", || Error::FutureRevision),
     ];
@@ -338,9 +341,10 @@ mod tests {
             (Code::DataLoss, "etcdserver: corrupt cluster", "Corrupt"),
             (Code::FailedPrecondition, "etcdserver: not leader", "NotLeader"),
             (Code::FailedPrecondition, "etcdserver: bad leader transferee", "BadTransferee"),
-            (Code::InvalidArgument, "etcdserver: user name is empty", "Unauthenticated"),
-            (Code::Unauthenticated, "etcdserver: invalid auth token", "Unauthenticated"),
-            (Code::PermissionDenied, "etcdserver: permission denied", "Unauthenticated"),
+            (Code::InvalidArgument, "etcdserver: user name is empty", "Denied"),
+            (Code::Unauthenticated, "etcdserver: invalid auth token", "Denied"),
+            (Code::PermissionDenied, "etcdserver: permission denied", "Denied"),
+            (Code::Unknown, "etcdserver: permission denied", "Denied"),
             (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted", "Compacted"),
             (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision", "FutureRevision"),
             (

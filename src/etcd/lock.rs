@@ -1,9 +1,10 @@
 //! A lock that the cluster itself keeps: one key under a lease. Whoever dies with it keeps others out no longer than
-//! the lease lasts.
+//! the lease lasts. Any client can write any key: what has no lease, or names nobody who could hold the lock, is no lock.
 
+use std::fmt;
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use tokio::task::JoinHandle;
 
 use super::Result;
@@ -18,35 +19,85 @@ pub struct Lock {
     keeper: JoinHandle<()>,
 }
 
+/// What has become of an attempt to take a lock.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is held here now.
+    Held(Lock),
+    /// Another one has it.
+    Elsewhere(Holder),
+}
+
+/// Who has a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The lock's key.
+    pub key: String,
+    /// What stands there.
+    pub by: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} holds the lock {}", self.by, self.key)
+    }
+}
+
 /// What stands in the lock's key.
-struct Held {
-    by: Vec<u8>,
+struct Found {
+    by: String,
+    lease: i64,
     mod_revision: i64,
 }
 
+/// A wish to hold a lock.
+struct Wish<'a> {
+    name: &'a str,
+    holder: &'a str,
+    may_hold: &'a dyn Fn(&str) -> bool,
+}
+
+impl Wish<'_> {
+    /// Whether another one has it. What merely stands in its way is written over.
+    fn is_kept_out_by(&self, found: &Found) -> bool {
+        found.lease != 0 && found.by != self.holder && (self.may_hold)(&found.by)
+    }
+
+    fn elsewhere(&self, by: String) -> Taken {
+        Taken::Elsewhere(Holder { key: self.name.to_owned(), by })
+    }
+}
+
 impl Client {
-    /// Takes the lock `name` for `holder`, or yields `None` when another holder has it. The lease lasts `ttl_s`
+    /// Takes the lock `name` for `holder`, unless another one has it whom `may_hold` knows. The lease lasts `ttl_s`
     /// seconds beyond the last sign of life. A lock left behind under the same holder's name by a run that died is
     /// taken over, so a holder's name must be unique and its runs must not overlap (Juju's hooks do not).
     ///
     /// # Errors
     /// [`Error::NoSpace`]: a full database grants no leases. See [`Error`] for the rest.
-    pub async fn try_lock(&self, name: &str, holder: &str, ttl_s: i64) -> Result<Option<Lock>> {
+    pub async fn try_lock(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl_s: i64,
+        may_hold: impl Fn(&str) -> bool,
+    ) -> Result<Taken> {
+        let wish = Wish { name, holder, may_hold: &may_hold };
         // Whoever waits asks often, and a lease is a write on every member.
-        if self.lock_holder(name).await?.is_some_and(|by| by != holder) {
-            return Ok(None);
+        if let Some(found) = self.found(name).await?.filter(|found| wish.is_kept_out_by(found)) {
+            return Ok(wish.elsewhere(found.by));
         }
         let granted =
             self.call("lease grant", async |mut client| client.lease_grant(ttl_s, None).await).await?;
         let lease = granted.id();
-        match self.take(name, holder, lease).await {
-            Ok(true) => {
+        match self.take(&wish, lease).await {
+            Ok(None) => {
                 let keeper = tokio::spawn(keep_alive(self.clone(), lease, interval(granted.ttl())));
-                Ok(Some(Lock { client: self.clone(), lease, keeper }))
+                Ok(Taken::Held(Lock { client: self.clone(), lease, keeper }))
             }
-            Ok(false) => {
+            Ok(Some(found)) => {
                 self.revoke(lease).await?;
-                Ok(None)
+                Ok(wish.elsewhere(found.by))
             }
             Err(error) => {
                 // The key may have been written; without its lease it goes. If this fails too, the lease just ends.
@@ -56,49 +107,76 @@ impl Client {
         }
     }
 
-    /// Who has the lock `name` now.
+    /// What stands in the lock `name` now: its holder's name if it is held.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn lock_holder(&self, name: &str) -> Result<Option<String>> {
-        Ok(self.get(name.as_bytes()).await?.map(|holder| String::from_utf8_lossy(&holder).into_owned()))
+        Ok(self.found(name).await?.map(|found| found.by))
     }
 
-    async fn take(&self, name: &str, holder: &str, lease: i64) -> Result<bool> {
-        let Some(held) =
-            self.put_if(Compare::create_revision(name, CompareOp::Equal, 0), name, holder, lease).await?
-        else {
-            return Ok(true);
-        };
-        if held.by != holder.as_bytes() {
-            return Ok(false);
+    async fn found(&self, name: &str) -> Result<Option<Found>> {
+        let answer = self.call("get", async |mut client| client.get(name, None).await).await?;
+        Ok(answer.kvs().first().map(Found::of))
+    }
+
+    /// `None`: it was taken. Otherwise what stands there.
+    async fn take(&self, wish: &Wish<'_>, lease: i64) -> Result<Option<Found>> {
+        let nobody = Compare::create_revision(wish.name, CompareOp::Equal, 0);
+        let Some(found) = self.put_if(nobody, wish, lease).await? else { return Ok(None) };
+        if wish.is_kept_out_by(&found) {
+            return Ok(Some(found));
         }
-        let unchanged = Compare::mod_revision(name, CompareOp::Equal, held.mod_revision);
-        Ok(self.put_if(unchanged, name, holder, lease).await?.is_none())
+        if !found.by.is_empty() && found.by != wish.holder {
+            tracing::warn!(
+                key = wish.name,
+                value = found.by,
+                "what stood in a lock's key was no lock and is replaced"
+            );
+        }
+        let unchanged = Compare::mod_revision(wish.name, CompareOp::Equal, found.mod_revision);
+        self.put_if(unchanged, wish, lease).await
     }
 
     /// `None`: written. Otherwise what stands there.
-    async fn put_if(&self, condition: Compare, name: &str, holder: &str, lease: i64) -> Result<Option<Held>> {
-        let put = TxnOp::put(name, holder, Some(PutOptions::new().with_lease(lease)));
-        let txn = Txn::new().when([condition]).and_then([put]).or_else([TxnOp::get(name, None)]);
+    async fn put_if(&self, condition: Compare, wish: &Wish<'_>, lease: i64) -> Result<Option<Found>> {
+        let put = TxnOp::put(wish.name, wish.holder, Some(PutOptions::new().with_lease(lease)));
+        let txn = Txn::new().when([condition]).and_then([put]).or_else([TxnOp::get(wish.name, None)]);
         let answer = self.call("lock", async |mut client| client.txn(txn).await).await?;
         if answer.succeeded() {
             return Ok(None);
         }
         let found = answer.op_responses().into_iter().find_map(|response| match response {
-            TxnOpResponse::Get(get) => {
-                let pair = get.kvs().first()?;
-                Some(Held { by: pair.value().to_vec(), mod_revision: pair.mod_revision() })
-            }
+            TxnOpResponse::Get(get) => get.kvs().first().map(Found::of),
             _ => None,
         });
         // Gone between two looks: somebody else's to take.
-        Ok(Some(found.unwrap_or(Held { by: Vec::new(), mod_revision: 0 })))
+        Ok(Some(found.unwrap_or(Found { by: String::new(), lease: 0, mod_revision: 0 })))
     }
 
     async fn revoke(&self, lease: i64) -> Result<()> {
         self.call("lease revoke", async |mut client| client.lease_revoke(lease).await).await?;
         Ok(())
+    }
+}
+
+impl Found {
+    fn of(pair: &KeyValue) -> Found {
+        Found {
+            by: String::from_utf8_lossy(pair.value()).into_owned(),
+            lease: pair.lease(),
+            mod_revision: pair.mod_revision(),
+        }
+    }
+}
+
+impl Taken {
+    /// The lock, if it is held here now.
+    pub fn held(self) -> Option<Lock> {
+        match self {
+            Taken::Held(lock) => Some(lock),
+            Taken::Elsewhere(_) => None,
+        }
     }
 }
 
@@ -144,6 +222,19 @@ async fn keep_alive(client: Client, lease: i64, interval: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_leased_value_of_somebody_who_may_hold_it_is_a_lock() {
+        let may_hold = |by: &str| by.starts_with("etcd/");
+        let wish = Wish { name: "lock", holder: "etcd/0", may_hold: &may_hold };
+        let found = |by: &str, lease| Found { by: by.to_owned(), lease, mod_revision: 7 };
+        assert!(wish.is_kept_out_by(&found("etcd/1", 5)));
+        assert!(!wish.is_kept_out_by(&found("etcd/1", 0)), "it never ends");
+        assert!(!wish.is_kept_out_by(&found("rolling upgrade, ask Bob", 5)));
+        assert!(!wish.is_kept_out_by(&found("etcd/0", 5)), "left by a run that was killed");
+        let Taken::Elsewhere(holder) = wish.elsewhere("etcd/1".to_owned()) else { panic!() };
+        assert_eq!(holder.to_string(), "etcd/1 holds the lock lock");
+    }
 
     #[test]
     fn a_lease_is_renewed_three_times_as_often_as_it_ends() {

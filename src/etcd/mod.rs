@@ -19,23 +19,26 @@ mod reach;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod test_server;
+mod url;
 mod version;
 mod wal;
 
 pub use alone::{loopback, replaced_by_start_alone, start_alone, start_beside};
 pub use channel::{Channel, ChannelError, Risk, Track};
 pub use cipher_suites::{CipherSuiteError, check_cipher_suites};
-pub use client::{Client, Credentials};
+pub use client::{Client, Credentials, Permission};
 pub use config::{
-    ClientTls, ClusterState, Compaction, ConfigError, OnDisk, Settings, read_config, same_at_run_time,
+    ClientTls, ClusterState, Compaction, ConfigError, OnDisk, Settings, knows_min_version, read_config,
+    same_at_run_time,
 };
 pub use damage::damage;
 pub use error::Error;
-pub use lock::Lock;
+pub use lock::{Holder, Lock, Taken};
 pub use maintenance::{KvHash, patience};
 pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
 pub use reach::reach;
 pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};
+pub use url::{host_of, url};
 pub use version::{Minor, Version, VersionError};
 pub use wal::{Identity, commit_all, identity};
 

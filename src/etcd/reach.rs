@@ -13,7 +13,8 @@ use super::member::ClusterId;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A client for the first endpoint that confirms a quorum. All are asked at once, each for 2 s. Only voters can
-/// confirm: a learner refuses the read. Where a cluster is known, only its word counts.
+/// confirm: a learner refuses the read. Where a cluster is known, only its word counts. What this client may do there is not
+/// looked at.
 ///
 /// # Errors
 /// [`Error::NobodyServes`] with each endpoint's cause, in the order given.
@@ -35,7 +36,7 @@ pub async fn reach(
             Ok(client) => {
                 let client = client.of_cluster(cluster);
                 probes.spawn(async move {
-                    let confirmed = client.clone().with_timeout(PATIENCE).confirm_quorum().await;
+                    let confirmed = client.clone().with_timeout(PATIENCE).prove_quorum().await;
                     (place, confirmed.map(|_| client))
                 });
             }

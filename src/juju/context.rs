@@ -116,7 +116,8 @@ pub struct SecretContext {
     pub revision: Option<u64>,
 }
 
-/// The model's proxies for charms (`juju-http-proxy` and so on); a charm must apply them itself.
+/// The model's proxies: those for charms (`juju-http-proxy` and so on), which a charm must apply itself, or where there are
+/// none the older ones for everything (`http-proxy` and so on).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// URL for HTTP.
@@ -210,12 +211,27 @@ impl Context {
             model_name: var("JUJU_MODEL_NAME"),
             model_uuid: var("JUJU_MODEL_UUID"),
             machine_id: var("JUJU_MACHINE_ID"),
-            proxies: Proxies {
-                http: var("JUJU_CHARM_HTTP_PROXY"),
-                https: var("JUJU_CHARM_HTTPS_PROXY"),
-                no: var("JUJU_CHARM_NO_PROXY"),
-            },
+            proxies: proxies(var),
         })
+    }
+}
+
+/// The older settings `http-proxy` and so on are in the environment of every program that a hook starts. Juju does not have
+/// both kinds in one model.
+fn proxies(var: impl Fn(&str) -> Option<String>) -> Proxies {
+    let charm = Proxies {
+        http: var("JUJU_CHARM_HTTP_PROXY"),
+        https: var("JUJU_CHARM_HTTPS_PROXY"),
+        no: var("JUJU_CHARM_NO_PROXY"),
+    };
+    if charm.http.is_some() || charm.https.is_some() {
+        return charm;
+    }
+    let older = |lower: &str, upper: &str| var(lower).or_else(|| var(upper));
+    Proxies {
+        http: older("http_proxy", "HTTP_PROXY"),
+        https: older("https_proxy", "HTTPS_PROXY"),
+        no: charm.no.or_else(|| older("no_proxy", "NO_PROXY")),
     }
 }
 
@@ -312,6 +328,27 @@ mod tests {
         assert_eq!((relation.remote_unit, relation.remote_app), (None, None));
         assert_eq!(relation.endpoint, "db");
         assert_eq!(context.proxies, Proxies::default());
+    }
+
+    #[test]
+    fn the_older_proxies_serve_where_there_are_none_for_charms() {
+        let older = [
+            ("http_proxy", "http://10.0.0.9:3128"),
+            ("HTTPS_PROXY", "http://10.0.0.9:3129"),
+            ("no_proxy", "10.0.0.0/8"),
+        ];
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            parse(&older, "dispatch").unwrap().proxies,
+            Proxies {
+                http: some("http://10.0.0.9:3128"),
+                https: some("http://10.0.0.9:3129"),
+                no: some("10.0.0.0/8"),
+            }
+        );
+        let both = [&older[..], &[("JUJU_CHARM_HTTPS_PROXY", "http://10.0.0.8:1")]].concat();
+        let only = Proxies { https: some("http://10.0.0.8:1"), ..Proxies::default() };
+        assert_eq!(parse(&both, "dispatch").unwrap().proxies, only, "two kinds are not mixed");
     }
 
     #[test]

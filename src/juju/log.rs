@@ -12,6 +12,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
+use super::shown;
 use super::tools::Tools;
 
 /// What Juju makes of this process's standard output.
@@ -120,7 +121,7 @@ fn to_stdout(text: &str) {
 /// A last word on standard error, which Juju logs at WARNING: for what ends the program, when no tool may be left to
 /// carry it.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown::text(text));
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@ mod log;
 mod names;
 mod network;
 mod parse;
+mod shown;
 mod status;
 mod tools;
 
 pub use context::{Context, JujuVersion, Proxies};
 pub use log::{LogBuffer, StandardOutput, complain};
 pub use names::{RelationId, UnitName};
-pub use network::{Host, Network};
+pub use network::{Bound, Host, Network};
+pub use shown::line as one_line;
 pub use status::{Status, StatusKind};
 #[cfg(test)]
 pub(crate) use tools::fake::FakeTools;

@@ -35,6 +35,11 @@ impl UnitName {
         format!("{}{}", self.application, self.number)
     }
 
+    /// Whether this names a unit of the same application, this one included.
+    pub fn has_sibling(&self, name: &str) -> bool {
+        name.parse::<UnitName>().is_ok_and(|other| other.application == self.application)
+    }
+
     /// A form for file names and TLS request keys: `etcd_0`.
     pub fn tag(&self) -> String {
         format!("{}_{}", self.application, self.number)
@@ -113,6 +118,7 @@ mod tests {
         assert_eq!((unit.application(), unit.number()), ("my-etcd", 12));
         assert_eq!((unit.member_name(), unit.tag()), ("my-etcd12".into(), "my-etcd_12".into()));
         assert_eq!(unit.to_string(), "my-etcd/12");
+        assert!(unit.has_sibling("my-etcd/3") && !unit.has_sibling("etcd/12") && !unit.has_sibling("Bob"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::shown;
+
 /// The words a charm may set. `error`, `unknown` and `terminated` belong to Juju alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StatusKind {
@@ -42,7 +44,15 @@ pub struct Status {
     pub message: String,
 }
 
+/// Longest message that is shown, bytes: `juju status` has one line for it.
+const MESSAGE_BYTES: usize = 1000;
+
 impl Status {
+    /// The message as an operator may see it, whatever it was made of.
+    pub fn shown(&self) -> String {
+        shown::line(&self.message, MESSAGE_BYTES)
+    }
+
     /// `active`.
     pub fn active(message: impl Into<String>) -> Status {
         Status { kind: StatusKind::Active, message: message.into() }
@@ -67,7 +77,8 @@ impl Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)?;
-        if self.message.is_empty() { Ok(()) } else { write!(f, " {}", self.message) }
+        let shown = self.shown();
+        if shown.is_empty() { Ok(()) } else { write!(f, " {shown}") }
     }
 }
 
@@ -79,5 +90,6 @@ mod tests {
     fn a_status_reads_as_juju_shows_it() {
         assert_eq!(Status::blocked("Missing relation").to_string(), "blocked Missing relation");
         assert_eq!(Status::active("").to_string(), "active");
+        assert_eq!(Status::blocked("one\ntwo\n").to_string(), "blocked one two");
     }
 }

@@ -19,10 +19,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
-use super::names::{NameError, UnitName};
+use super::names::{NameError, RelationId, UnitName};
 use super::network::{Answer, Network};
-use super::parse;
 use super::status::Status;
+use super::{parse, shown};
 use crate::process::{Output, ProcessError, Run};
 
 /// One side's data on a relation.
@@ -32,6 +32,8 @@ pub type Databag = BTreeMap<String, String>;
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest single argument that Linux passes to a program (128 KiB with its final zero byte).
 const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
+/// Longest workload version.
+const VERSION_BYTES: usize = 64;
 
 /// Why a hook tool gave no answer.
 #[derive(Debug)]
@@ -101,6 +103,14 @@ impl ToolError {
         self.says("not found")
     }
 
+    /// The tool's own words alone, for a text that says itself what was asked.
+    pub fn reason(&self) -> String {
+        match &self.kind {
+            ToolErrorKind::Refused { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether a refusal contains these words.
     fn says(&self, words: &str) -> bool {
         matches!(&self.kind, ToolErrorKind::Refused { message, .. } if message.contains(words))
@@ -168,9 +178,13 @@ impl Tools {
         self.tell("leader-set", pairs).await
     }
 
-    /// The addresses of an endpoint's binding. A refusal means that the binding has no address yet.
-    pub async fn network(&self, endpoint: &str) -> Result<Network, ToolError> {
-        let answer: Option<Answer> = self.ask("network-get", [endpoint], parse::typed).await?;
+    /// The addresses of an endpoint's binding, or for one relation: across models others may reach this unit elsewhere. A
+    /// refusal means that the binding has no address yet, or that there is no such relation any more.
+    pub async fn network(&self, endpoint: &str, relation: Option<&RelationId>) -> Result<Network, ToolError> {
+        let relation = relation.map(ToString::to_string);
+        let which = relation.iter().flat_map(|id| ["-r", id.as_str()]);
+        let args = which.chain([endpoint]).collect::<Vec<_>>();
+        let answer: Option<Answer> = self.ask("network-get", args, parse::typed).await?;
         Ok(answer.unwrap_or_default().into())
     }
 
@@ -195,17 +209,17 @@ impl Tools {
 
     /// Sets this unit's status, at once.
     pub async fn status_set(&self, status: &Status) -> Result<(), ToolError> {
-        self.tell("status-set", ["--", status.kind.word(), &status.message]).await
+        self.tell("status-set", ["--", status.kind.word(), &status.shown()]).await
     }
 
     /// Sets the application's status, at once; only the leader may.
     pub async fn application_status_set(&self, status: &Status) -> Result<(), ToolError> {
-        self.tell("status-set", ["--application", "--", status.kind.word(), &status.message]).await
+        self.tell("status-set", ["--application", "--", status.kind.word(), &status.shown()]).await
     }
 
     /// Sets the version that `juju status` shows, at once.
     pub async fn workload_version_set(&self, version: &str) -> Result<(), ToolError> {
-        self.tell("application-version-set", ["--", version]).await
+        self.tell("application-version-set", ["--", &shown::line(version, VERSION_BYTES)]).await
     }
 
     /// Opens a TCP port when the hook succeeds. Opening an open one is fine.
@@ -232,7 +246,7 @@ impl Tools {
             Level::DEBUG => "DEBUG",
             Level::TRACE => "TRACE",
         };
-        for piece in pieces(text, ARGUMENT_BYTES) {
+        for piece in pieces(&shown::text(text), ARGUMENT_BYTES) {
             self.tell("juju-log", ["--log-level", word, "--", piece]).await?;
         }
         Ok(())
@@ -346,7 +360,7 @@ mod tests {
         let changes = BTreeMap::from([("token".to_owned(), Some("t".to_owned()))]);
         assert!(tools.leader_set(&changes).await.unwrap_err().is_not_leader());
         assert!(tools.config().await.unwrap_err().is_permission_denied());
-        let error = tools.network("db").await.unwrap_err();
+        let error = tools.network("db", None).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "cannot use network-get: no network config found for binding \"db\" (exit 1)"
@@ -364,7 +378,7 @@ mod tests {
         let tools = fake.tools();
         tools.status_set(&Status::blocked("--help me")).await.unwrap();
         tools.application_status_set(&Status::active("")).await.unwrap();
-        tools.workload_version_set("3.5.16").await.unwrap();
+        tools.workload_version_set("3.5.16\n").await.unwrap();
         tools.open_port(2379).await.unwrap();
         let changes = BTreeMap::from([("a".to_owned(), Some("1=2".to_owned())), ("b".to_owned(), None)]);
         tools.leader_set(&changes).await.unwrap();
@@ -387,6 +401,20 @@ mod tests {
         assert_eq!(pieces("éééé", 5), ["éé", "éé"]);
         assert!(pieces("", 8).is_empty());
         assert_eq!(pieces("\nabcdefgh", 4), ["\nabc", "defg", "h"]);
+    }
+
+    #[tokio::test]
+    async fn a_status_is_set_whatever_it_echoes() {
+        let fake = FakeTools::new().tool("status-set", "exit 0");
+        let value = format!("{}\0", "1".repeat(130_000));
+        let status = Status::blocked(format!("port: {value} is not\na port"));
+        fake.tools().status_set(&status).await.unwrap();
+        fake.tools().application_status_set(&status).await.unwrap();
+        let told = format!("blocked|port: {}… is not a port", "1".repeat(60));
+        assert_eq!(
+            fake.calls(),
+            [format!("status-set|--|{told}"), format!("status-set|--application|--|{told}")]
+        );
     }
 
     #[tokio::test]

@@ -32,6 +32,7 @@ pub(super) fn authority(facts: &Facts, host: &Host, now_s: u64) -> Authority {
             Err(why) => Answered::Refused(why),
         },
         signed: facts.signed.clone(),
+        refusals: facts.refusals.clone(),
         clients: older_answer(&facts.answers, facts.request.as_ref(), now_s).clients,
         request: facts.request.clone(),
     }

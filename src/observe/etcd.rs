@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus, Version};
+use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus, Permission, Version};
 use crate::world::{Data, Door, Etcd, Health, Host, Reading, Roster, Service, V2Store};
 
 /// A healthy server answers in milliseconds, also on a busy machine.
@@ -74,14 +74,16 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
         return Etcd {
             door: Door::Closed,
             roster: Roster::NobodyToAsk,
+            permission: Permission::Granted,
             health: BTreeMap::new(),
             versions: BTreeMap::new(),
             alarms: Reading::Unknown("this unit has no certificates yet".to_owned()),
             v2_store: V2Store::not_asked(),
         };
     };
-    let (door, own) = knock(host, doors, &credentials).await;
-    let (roster, asked) = roster(&door, own, doors, &credentials).await;
+    let (door, own, at_the_door) = knock(host, doors, &credentials).await;
+    let (roster, asked, permission) = roster(&door, own, doors, &credentials).await;
+    let permission = if at_the_door == Permission::Denied { at_the_door } else { permission };
     let members = match &roster {
         Roster::Confirmed(members) => members.as_slice(),
         Roster::Unconfirmed { remembered, .. } => remembered.as_slice(),
@@ -92,31 +94,41 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
     let version = |(id, answer): (&MemberId, &Answer)| Some((*id, answer.1.clone()?));
     let versions = answers.iter().filter_map(version).collect();
     let health = answers.into_iter().map(|(id, (health, _))| (id, health)).collect();
-    Etcd { door, health, versions, alarms, roster, v2_store: V2Store::not_asked() }
+    Etcd { door, health, versions, alarms, roster, permission, v2_store: V2Store::not_asked() }
 }
 
-/// Ask this unit's own server how it is.
-async fn knock(host: &Host, doors: &Doors, credentials: &etcd::Credentials) -> (Door, Option<Client>) {
+/// Ask this unit's own server how it is. From 3.5.28 to 3.5.31 and 3.6.9 to 3.6.11 it tells only those who have all rights.
+async fn knock(
+    host: &Host,
+    doors: &Doors,
+    credentials: &etcd::Credentials,
+) -> (Door, Option<Client>, Permission) {
+    let mut permission = Permission::Granted;
     if host.service != Service::Running {
-        return (Door::Closed, None);
+        return (Door::Closed, None, permission);
     }
     let mut says = "it has no configuration yet".to_owned();
     for endpoint in &doors.own {
         match ask_status(endpoint, credentials).await {
-            Ok((status, client)) => return (Door::Open(Box::new(status)), Some(client)),
-            Err(error) => says = error,
+            Ok((status, client)) => return (Door::Open(Box::new(status)), Some(client), permission),
+            Err(error) => {
+                if matches!(error, etcd::Error::Denied) {
+                    permission = Permission::Denied;
+                }
+                says = error.to_string();
+            }
         }
     }
-    if host.data == Data::Empty { (Door::Closed, None) } else { (Door::Mute(says), None) }
+    let door = if host.data == Data::Empty { Door::Closed } else { Door::Mute(says) };
+    (door, None, permission)
 }
 
 async fn ask_status(
     endpoint: &str,
     credentials: &etcd::Credentials,
-) -> Result<(MemberStatus, Client), String> {
-    let client =
-        Client::connect(endpoint, credentials).map_err(|error| error.to_string())?.with_timeout(PATIENCE);
-    let status = client.status().await.map_err(|error| error.to_string())?;
+) -> Result<(MemberStatus, Client), etcd::Error> {
+    let client = Client::connect(endpoint, credentials)?.with_timeout(PATIENCE);
+    let status = client.status().await?;
     Ok((status, client))
 }
 
@@ -133,34 +145,34 @@ pub async fn status_at(url: &str, host: &Host) -> Result<MemberStatus, String> {
     let Some(credentials) = host.credentials.as_ref().map(etcd::Credentials::from) else {
         return Err("this unit has no certificates yet".to_owned());
     };
-    ask_status(url, &credentials).await.map(|(status, _)| status)
+    ask_status(url, &credentials).await.map(|(status, _)| status).map_err(|error| error.to_string())
 }
 
-/// The members, by a server that proves within this question that a quorum stands behind it.
+/// The members, by a server that proves within this question that a quorum stands behind it, and what this charm may do there.
 async fn roster(
     door: &Door,
     own: Option<Client>,
     doors: &Doors,
     credentials: &etcd::Credentials,
-) -> (Roster, Option<Client>) {
+) -> (Roster, Option<Client>, Permission) {
     let counts = |own: &MemberStatus| doors.cluster.is_none_or(|cluster| cluster == own.cluster);
     let cluster = doors.cluster.or_else(|| own_cluster(door));
     let voter = matches!(door, Door::Open(status) if !status.learner && counts(status));
     let mut cause = String::new();
     if let (true, Some(client)) = (voter, &own) {
         match confirmed_members(client).await {
-            Ok(members) => return (Roster::Confirmed(members), own),
+            Ok((members, permission)) => return (Roster::Confirmed(members), own, permission),
             Err(error) => cause = format!("own server: {error}"),
         }
     }
     let own_counts = matches!(door, Door::Open(status) if counts(status));
     if doors.others.is_empty() && !own_counts {
-        return (Roster::NobodyToAsk, None);
+        return (Roster::NobodyToAsk, None, Permission::Granted);
     }
     if !doors.others.is_empty() {
         match etcd::reach(&doors.others, credentials, cluster).await {
             Ok(client) => match confirmed_members(&client).await {
-                Ok(members) => return (Roster::Confirmed(members), Some(client)),
+                Ok((members, permission)) => return (Roster::Confirmed(members), Some(client), permission),
                 Err(error) => cause = error,
             },
             Err(error) => cause = error.to_string(),
@@ -170,7 +182,7 @@ async fn roster(
         Some(client) => client.members().await.unwrap_or_default(),
         None => Vec::new(),
     };
-    (Roster::Unconfirmed { cause, remembered }, own)
+    (Roster::Unconfirmed { cause, remembered }, own, Permission::Granted)
 }
 
 /// A server of before a restore is of a cluster that counts no more; nobody asks then without the agreed one.
@@ -182,9 +194,9 @@ fn own_cluster(door: &Door) -> Option<ClusterId> {
 }
 
 /// The list itself is a local one in every etcd; the linearizable read on the same connection confirms it.
-async fn confirmed_members(client: &Client) -> Result<Vec<Member>, String> {
-    client.confirm_quorum().await.map_err(|error| error.to_string())?;
-    client.members().await.map_err(|error| error.to_string())
+async fn confirmed_members(client: &Client) -> Result<(Vec<Member>, Permission), String> {
+    let permission = client.prove_quorum().await.map_err(|error| error.to_string())?;
+    Ok((client.members().await.map_err(|error| error.to_string())?, permission))
 }
 
 /// What a member answered, and its version if it did.
@@ -209,6 +221,7 @@ async fn answers(
                     Some(who) => (Health::Unhealthy(format!("unreachable, {who} answers there")), None),
                     None => (judge(&status), Some(status.version)),
                 },
+                Err(etcd::Error::Denied) => (Health::Unhealthy("does not say how it is".to_owned()), None),
                 Err(_) => (Health::Unhealthy("unreachable".to_owned()), None),
             },
         };

@@ -1,7 +1,8 @@
 //! What Juju knows, read once a run and in parallel: every call starts a process.
 
+mod addresses;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -11,20 +12,19 @@ use tokio::sync::OnceCell;
 use crate::decide::lowest_published;
 use crate::etcd::{Channel, ClusterId};
 use crate::event::Event;
-use crate::host::{Offer, files};
+use crate::host::Offer;
 use crate::juju::{
-    Context, Databag, GoalState, Host as JujuHost, JujuVersion, Network, Proxies, RelationId, ToolError,
-    Tools, UnitName,
+    Context, Databag, GoalState, JujuVersion, Proxies, RelationId, ToolError, Tools, UnitName,
 };
 use crate::options::{OptionError, Options, WantedChannel};
 use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, REQUEST};
 use crate::relations::certificates::{Answer, Request};
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
-use crate::relations::csr::Answers;
+use crate::relations::csr::{Answers, Refusals};
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
-use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading};
+use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading, Unread};
 
 /// Everything read from Juju in this run. Fields mean what they do in [`crate::world::World`].
 #[derive(Debug, Clone)]
@@ -55,8 +55,12 @@ pub struct Facts {
     pub answers: Vec<Answer>,
     /// What it has signed in the newer one, for all units, unchecked.
     pub signed: Answers,
+    /// What it has refused to sign.
+    pub refusals: Refusals,
     /// Everyone related to an endpoint that this charm provides.
     pub consumers: Vec<Consumer>,
+    /// Relations that cannot be read.
+    pub unread: Vec<Unread>,
     /// UUID of the model; empty if Juju does not say.
     pub model: String,
     /// The attached instance of storage `data`, and its device.
@@ -99,7 +103,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
     let (leader, config, addresses, peers, authority, consumers, storage, goal) = tokio::join!(
         tools.is_leader(),
         tools.config(),
-        addresses(tools),
+        addresses::read(tools),
         peers(context, tools),
         authority(context, tools),
         consumers(context, tools),
@@ -110,14 +114,18 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
     let leadership =
         if leader.context("cannot ask for leadership")? { Leadership::Leader } else { Leadership::Follower };
     let options = Options::parse(&config.context("cannot read the options")?);
-    let mut consumers = consumers?;
+    let (mut consumers, mut unread) = consumers?;
     if leadership == Leadership::Leader {
-        read_shared(&mut consumers, context, tools).await?;
+        unread.extend(read_shared(&mut consumers, context, tools).await);
     }
-    let (addresses, unread) = addresses?;
-    let authority = authority?;
-    let request = request(unit, &addresses, unread.as_deref(), options.as_ref().ok());
+    let mut authority = authority?;
+    unread.extend(authority.unread.take());
+    for one in &unread {
+        tracing::warn!("{one}");
+    }
     let mut peers = peers?;
+    let (addresses, unknown) = addresses?.choose(&UnitRecord::read(&peers.own), &consumers);
+    let request = addresses::request(unit, &addresses, unknown.as_deref(), options.as_ref().ok());
     peers.leaving = goal.as_ref().map(dying).unwrap_or_default();
     let event = if peers.leaving.contains(unit) { Event::Leaving(event.to_string()) } else { event };
     peers.expected = goal.map(|goal| goal.units.into_keys().collect());
@@ -136,12 +144,14 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         proxies: context.proxies.clone(),
         answers: Answer::read_all(unit, &authority.units),
         signed: authority.signed,
+        refusals: authority.refusals,
         authority: authority.relation,
         requested: authority.published,
         request,
         addresses,
         peers,
         consumers,
+        unread,
         model: context.model_uuid.clone().unwrap_or_default(),
         storage,
         offer: OnceCell::new(),
@@ -189,67 +199,6 @@ fn dying(goal: &GoalState) -> BTreeSet<UnitName> {
     goal.units.iter().filter(|(_, status)| *status == "dying").map(|(unit, _)| unit.clone()).collect()
 }
 
-/// What a certificate has to name. A request with fewer names than the last one would take them from the certificate, so there
-/// is none while options or addresses cannot be read. `unread`: why some address could not be.
-fn request(
-    unit: &UnitName,
-    addresses: &Addresses,
-    unread: Option<&str>,
-    options: Option<&Options>,
-) -> Option<Request> {
-    let is_known = addresses.peer.is_some() && unread.is_none();
-    let names = options.filter(|_| is_known)?.extra_sans.iter().chain([&addresses.hostname]);
-    Some(Request::new(unit, &addresses.all, &names.cloned().collect::<Vec<_>>()))
-}
-
-/// The bindings of `cluster` and `db`, and why not all could be read. A unit without an address yet is a fact, not a failure.
-async fn addresses(tools: &Tools) -> Result<(Addresses, Option<String>)> {
-    let (cluster, db) = tokio::join!(tools.network("cluster"), tools.network("db"));
-    let hostname = files::read("/proc/sys/kernel/hostname").context("cannot read the host name")?;
-    let hostname = hostname.map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
-    Ok(of_networks(cluster, db, hostname))
-}
-
-/// `cluster` and `db`: the networks of these endpoints.
-fn of_networks<E: std::fmt::Display>(
-    cluster: Result<Network, E>,
-    db: Result<Network, E>,
-    hostname: String,
-) -> (Addresses, Option<String>) {
-    let mut unread = None;
-    let mut readable = |network: Result<Network, E>, endpoint: &str| {
-        network.unwrap_or_else(|error| {
-            tracing::warn!(endpoint, error = %error, "no address for an endpoint");
-            unread = Some(format!("{endpoint}: {error}"));
-            Network::default()
-        })
-    };
-    let (cluster, db) = (readable(cluster, "cluster"), readable(db, "db"));
-    let all = [&cluster, &db].into_iter().flat_map(every_address).collect();
-    let first = |network: &Network| network.ingress.first().map(ToString::to_string);
-    let bind = |network: &Network| network.bind.first().map(ToString::to_string);
-    let addresses = Addresses {
-        peer: first(&cluster),
-        client: first(&db),
-        peer_bind: bind(&cluster),
-        client_bind: bind(&db),
-        all,
-        hostname,
-    };
-    (addresses, unread)
-}
-
-/// A member is checked by the address its connections come from, so egress counts too where it is one address.
-fn every_address(network: &Network) -> BTreeSet<String> {
-    let single = |subnet: &String| {
-        let address = subnet.strip_suffix("/32").or_else(|| subnet.strip_suffix("/128"))?;
-        address.parse::<IpAddr>().ok().map(|address| address.to_string())
-    };
-    let bind = network.bind.iter().map(ToString::to_string);
-    let ingress = network.ingress.iter().map(JujuHost::to_string);
-    bind.chain(ingress).chain(network.egress.iter().filter_map(single)).collect()
-}
-
 async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
     let ids = tools.relation_ids("cluster").await.context("cannot list the peer relation")?;
     let Some(relation) = ids.into_iter().next() else { return Ok(Peers::default()) };
@@ -287,9 +236,8 @@ fn peer(bag: &Databag) -> Peer {
     }
 }
 
-async fn said(tools: &Tools, relation: &RelationId) -> Result<Vec<Databag>> {
-    let units = tools.relation_units(relation).await;
-    let units = units.with_context(|| format!("cannot list the units of {relation}"))?;
+async fn said(tools: &Tools, relation: &RelationId) -> Result<Vec<Databag>, ToolError> {
+    let units = tools.relation_units(relation).await?;
     Ok(bags(tools, relation, units).await.into_values().collect())
 }
 
@@ -312,8 +260,12 @@ struct AuthorityBags {
     published: Databag,
     units: Vec<Databag>,
     signed: Answers,
+    refusals: Refusals,
+    unread: Option<Unread>,
 }
 
+/// Of one that cannot be read nothing is known, and nothing is written there; an earlier one that can be does not count: what
+/// the latest one has signed may be in use.
 async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
     let ids = tools.relation_ids("certificates").await.context("cannot list the certificates relation")?;
     // The hook that ends a relation may still list it.
@@ -326,8 +278,11 @@ async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
         tools.relation_units(&relation),
         tools.relation_app(&relation),
     );
-    let units = units.context("cannot list the certificate authority's units")?;
-    let name = application.context("cannot name the certificate authority")?;
+    let read = published.and_then(|published| Ok((published, units?, application?)));
+    let (published, units, name) = match read {
+        Ok(read) => read,
+        Err(error) => return Ok(AuthorityBags::unread(relation, &error)),
+    };
     let (units, application) = tokio::join!(bags(tools, &relation, units), async {
         match &name {
             Some(name) => tools.relation_get_app(&relation, name).await,
@@ -335,54 +290,103 @@ async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
         }
     });
     Ok(AuthorityBags {
-        published: published.context("cannot read this unit's certificate request")?,
+        published,
         units: units.into_values().collect(),
+        refusals: application.as_ref().map(Refusals::read).unwrap_or_default(),
         // Its application may be going; what stands here goes on.
         signed: application.map_or_else(
             |error| Answers::Unreadable(format!("its databag cannot be read: {error}")),
             |bag| Answers::read(&bag),
         ),
-        relation: Some((relation, name.unwrap_or_else(|| "the CA".to_owned()))),
+        relation: Some((relation, name.unwrap_or_else(|| UNNAMED.to_owned()))),
+        unread: None,
     })
 }
 
-async fn consumers(context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
-    let all = Endpoint::ALL.into_iter().map(|endpoint| consumers_of(endpoint, context, tools));
-    let read: Result<Vec<Vec<Consumer>>> = join_all(all).await.into_iter().collect();
-    Ok(read?.into_iter().flatten().collect())
-}
+/// An authority whose name Juju does not tell.
+const UNNAMED: &str = "the CA";
 
-/// The application's databags where they are used; others than the leader may not read them.
-async fn read_shared(consumers: &mut [Consumer], context: &Context, tools: &Tools) -> Result<()> {
-    for one in consumers.iter_mut().filter(|one| one.endpoint == Endpoint::Prometheus) {
-        let read = tools.relation_get_app(&one.relation, context.unit.application()).await;
-        one.shared = match read {
-            // Leadership was lost since it was asked for.
-            Err(error) if error.is_permission_denied() => None,
-            read => {
-                Some(read.with_context(|| format!("cannot read the application's data on {}", one.relation))?)
-            }
-        };
+impl AuthorityBags {
+    fn unread(relation: RelationId, error: &ToolError) -> AuthorityBags {
+        AuthorityBags {
+            signed: Answers::Unreadable(error.to_string()),
+            relation: Some((relation.clone(), UNNAMED.to_owned())),
+            unread: Some(unread(relation, error)),
+            ..AuthorityBags::default()
+        }
     }
-    Ok(())
 }
 
-async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> Result<Vec<Consumer>> {
+fn unread(relation: RelationId, error: &ToolError) -> Unread {
+    Unread { relation, why: error.reason() }
+}
+
+/// Those that can be read, and those that cannot.
+type Consumers = (Vec<Consumer>, Vec<Unread>);
+
+async fn consumers(context: &Context, tools: &Tools) -> Result<Consumers> {
+    let all = Endpoint::ALL.into_iter().map(|endpoint| consumers_of(endpoint, context, tools));
+    let read: Result<Vec<Consumers>> = join_all(all).await.into_iter().collect();
+    let (consumers, unread): (Vec<_>, Vec<_>) = read?.into_iter().unzip();
+    Ok((consumers.concat(), unread.concat()))
+}
+
+/// The application's databags where they are used; others than the leader may not read them. The answer is what cannot be
+/// read; it stays as it is.
+async fn read_shared(consumers: &mut [Consumer], context: &Context, tools: &Tools) -> Vec<Unread> {
+    let mut failed = Vec::new();
+    for one in consumers.iter_mut().filter(|one| one.endpoint == Endpoint::Prometheus) {
+        match tools.relation_get_app(&one.relation, context.unit.application()).await {
+            Ok(bag) => one.shared = Some(bag),
+            // Leadership was lost since it was asked for.
+            Err(error) if error.is_permission_denied() => {}
+            Err(error) => failed.push(unread(one.relation.clone(), &error)),
+        }
+    }
+    failed
+}
+
+async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> Result<Consumers> {
     let name = endpoint.name();
     let ids =
         tools.relation_ids(name).await.with_context(|| format!("cannot list who is related to {name}"))?;
     let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
     let alive = ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id));
     let read = alive.map(|relation| async move {
-        let (published, application) =
-            tokio::join!(tools.relation_get(&relation, &context.unit), tools.relation_app(&relation));
-        let published = published.with_context(|| format!("cannot read what was told on {relation}"))?;
-        let application = application.with_context(|| format!("cannot tell who is related by {relation}"))?;
-        let application = application.unwrap_or_default();
-        let said = if endpoint.listens() { said(tools, &relation).await? } else { Vec::new() };
-        Ok(Consumer { endpoint, published, shared: None, said, relation, application })
+        let read = consumer(endpoint, relation.clone(), context, tools).await;
+        read.map_err(|error| unread(relation, &error))
     });
-    join_all(read).await.into_iter().collect()
+    let (mut consumers, mut unread) = Consumers::default();
+    for one in join_all(read).await {
+        match one {
+            Ok(consumer) => consumers.push(consumer),
+            Err(one) => unread.push(one),
+        }
+    }
+    Ok((consumers, unread))
+}
+
+async fn consumer(
+    endpoint: Endpoint,
+    relation: RelationId,
+    context: &Context,
+    tools: &Tools,
+) -> Result<Consumer, ToolError> {
+    let (published, application, ingress) = tokio::join!(
+        tools.relation_get(&relation, &context.unit),
+        tools.relation_app(&relation),
+        addresses::ingress(tools, endpoint, &relation),
+    );
+    let said = if endpoint.listens() { said(tools, &relation).await? } else { Vec::new() };
+    Ok(Consumer {
+        endpoint,
+        published: published?,
+        shared: None,
+        said,
+        application: application?.unwrap_or_default(),
+        ingress,
+        relation,
+    })
 }
 
 #[cfg(test)]

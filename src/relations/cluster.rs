@@ -29,7 +29,12 @@ pub struct UnitRecord {
     pub quota: Option<i64>,
     /// `v2-store`: whether it serves the old store.
     pub serves_v2: bool,
+    /// `client-address-db-7`: where the other side of that relation reaches it, where that is another address.
+    pub reached_at: BTreeMap<String, String>,
 }
+
+/// Begins the key of an address for one relation; its tag follows.
+const REACHED_AT: &str = "client-address-";
 
 impl UnitRecord {
     /// From a databag. A value that cannot be read counts as absent: another revision of the charm may have
@@ -45,22 +50,31 @@ impl UnitRecord {
             version: text("etcd-version").and_then(|version| version.parse().ok()),
             quota: text("quota-backend-bytes").and_then(|quota| quota.parse().ok()),
             serves_v2: text("v2-store").is_some(),
+            reached_at: bag
+                .iter()
+                .filter_map(|(key, address)| {
+                    Some((key.strip_prefix(REACHED_AT)?.to_owned(), address.clone()))
+                })
+                .collect(),
         }
     }
 
-    /// To a databag.
-    pub fn write(&self) -> Changes {
-        let shown = |value: Option<String>| value;
-        Changes::from([
-            ("db-ingress-address".to_owned(), shown(self.address.clone())),
-            ("peer-url".to_owned(), shown(self.peer_url.clone())),
-            ("client-url".to_owned(), shown(self.client_url.clone())),
+    /// In the place of `before`, to a databag.
+    pub fn write(&self, before: &UnitRecord) -> Changes {
+        let gone = before.reached_at.keys().map(|tag| (tag, None));
+        let there = self.reached_at.iter().map(|(tag, address)| (tag, Some(address.clone())));
+        let by_relation = gone.chain(there).map(|(tag, address)| (format!("{REACHED_AT}{tag}"), address));
+        let own = [
+            ("db-ingress-address".to_owned(), self.address.clone()),
+            ("peer-url".to_owned(), self.peer_url.clone()),
+            ("client-url".to_owned(), self.client_url.clone()),
             ("member-id".to_owned(), self.member.map(|id| id.to_string())),
             ("cluster-id".to_owned(), self.cluster.map(|id| id.to_string())),
             ("etcd-version".to_owned(), self.version.as_ref().map(ToString::to_string)),
             ("quota-backend-bytes".to_owned(), self.quota.map(|quota| quota.to_string())),
             ("v2-store".to_owned(), self.serves_v2.then(|| "served".to_owned())),
-        ])
+        ];
+        own.into_iter().chain(by_relation).collect()
     }
 }
 
@@ -140,9 +154,14 @@ mod tests {
             version: "3.5.16".parse().ok(),
             quota: Some(8 << 30),
             serves_v2: true,
+            reached_at: [("db-7".to_owned(), "192.0.2.1".to_owned())].into(),
         };
-        let written: Databag = record.write().into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
-        assert_eq!(written.len(), 8);
+        let before =
+            UnitRecord { reached_at: [("db-3".to_owned(), "x".to_owned())].into(), ..record.clone() };
+        assert_eq!(record.write(&before)["client-address-db-3"], None, "that relation has ended");
+        let written = record.write(&before).into_iter().filter_map(|(k, v)| Some((k, v?)));
+        let written: Databag = written.collect();
+        assert_eq!(written.len(), 9);
         assert_eq!(UnitRecord::read(&written), record);
     }
 

@@ -4,14 +4,20 @@
 //! An answer belongs to the request whose text it repeats. Its keys and those of the older protocol do not collide, so
 //! that both are spoken at once until the authority has shown which one it understands.
 
+use std::fmt;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::ended;
+use crate::json;
 use crate::juju::Databag;
 use crate::tls;
 
 const REQUESTS: &str = "certificate_signing_requests";
 const ANSWERS: &str = "certificates";
+const REFUSALS: &str = "request_errors";
+const CAPABILITIES: &str = "capabilities";
 
 /// One request as it stands in the requirer's databag.
 #[derive(Serialize)]
@@ -65,17 +71,90 @@ pub enum Answers {
     Unreadable(String),
 }
 
+/// Why the authority does not sign.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// The request (PEM) that it does not sign, its word and number for why, and what it says to that.
+    by_request: Vec<(String, String)>,
+    /// It signs for no IP address at all.
+    pub no_addresses: bool,
+}
+
+/// One refusal as it stands in the authority's databag. The key of the request has two names.
+#[derive(Deserialize)]
+struct Refused {
+    #[serde(alias = "csr")]
+    certificate_signing_request: String,
+    error: Reason,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    code: i64,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reason { code, name, message, reason } = self;
+        write!(f, "{name} ({code}): {message}")?;
+        reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+    }
+}
+
+/// What the authority says that it can. What it leaves out is not known.
+#[derive(Default, Deserialize)]
+struct Capabilities {
+    #[serde(default)]
+    supports_ip_sans: Option<bool>,
+}
+
+impl Refusals {
+    /// From the databag of the authority's application. What cannot be understood is logged and says nothing.
+    pub fn read(bag: &Databag) -> Refusals {
+        let refused: Vec<Refused> = understood(bag, REFUSALS).unwrap_or_default();
+        let can: Capabilities = understood(bag, CAPABILITIES).unwrap_or_default();
+        let by_request = refused
+            .into_iter()
+            .map(|one| (one_form(&one.certificate_signing_request), one.error.to_string()));
+        Refusals { by_request: by_request.collect(), no_addresses: can.supports_ip_sans == Some(false) }
+    }
+
+    /// Why it does not sign `request` (PEM).
+    pub fn of(&self, request: &str) -> Option<&str> {
+        let wanted = one_form(request);
+        self.by_request.iter().find(|(request, _)| *request == wanted).map(|(_, why)| why.as_str())
+    }
+}
+
+fn understood<T: DeserializeOwned>(bag: &Databag, key: &'static str) -> Option<T> {
+    let text = bag.get(key).filter(|text| !text.is_empty())?;
+    let read = serde_json::from_str(text);
+    read.inspect_err(|error| tracing::warn!(key, error = json::why(error), "the authority is not understood"))
+        .ok()
+}
+
 impl Answers {
-    /// From the databag of the authority's application.
+    /// From the databag of the authority's application. One that refuses, or tells what it can, speaks this protocol too.
     pub fn read(bag: &Databag) -> Answers {
-        let Some(text) = bag.get(ANSWERS).filter(|text| !text.is_empty()) else { return Answers::Silent };
-        match serde_json::from_str::<Vec<Answer>>(text) {
+        let text = |key: &str| bag.get(key).filter(|text| !text.is_empty());
+        let Some(answers) = text(ANSWERS) else {
+            let speaks = text(REFUSALS).or(text(CAPABILITIES)).is_some();
+            return if speaks { Answers::Said(Vec::new()) } else { Answers::Silent };
+        };
+        match serde_json::from_str::<Vec<Answer>>(answers) {
             Ok(all) => Answers::Said(
                 all.into_iter().filter(|one| one.revoked != Some(true)).map(Signed::from).collect(),
             ),
-            Err(error) => {
-                Answers::Unreadable(format!("its answer {ANSWERS:?} cannot be understood: {error}"))
-            }
+            Err(error) => Answers::Unreadable(format!(
+                "its answer {ANSWERS:?} cannot be understood: {}",
+                json::why(&error)
+            )),
         }
     }
 
@@ -155,6 +234,26 @@ mod tests {
         assert_eq!(answers.to("THREE"), None, "it was revoked");
         assert_eq!(answers.ca(Some("ONE")), Some("CA\n"));
         assert_eq!(answers.ca(Some("FIVE")), Some("NEW\n"));
+    }
+
+    #[test]
+    fn a_refusal_is_found_by_its_request_under_both_names_of_the_key() {
+        let error =
+            json!({"code": 102, "name": "DOMAIN_NOT_ALLOWED", "message": "not that one", "reason": "policy"});
+        for key in ["csr", "certificate_signing_request"] {
+            let bag = Databag::from([
+                (REFUSALS.to_owned(), json!([{key: "ONE\r\n", "error": error}]).to_string()),
+                (CAPABILITIES.to_owned(), json!({"supports_ip_sans": false, "more": []}).to_string()),
+            ]);
+            let refusals = Refusals::read(&bag);
+            assert_eq!(refusals.of("ONE"), Some("DOMAIN_NOT_ALLOWED (102): not that one: policy"));
+            assert_eq!((refusals.of("TWO"), refusals.no_addresses), (None, true));
+            assert_eq!(Answers::read(&bag), Answers::Said(vec![]), "it speaks this protocol");
+        }
+        let nothing = Databag::from([(REFUSALS.to_owned(), "nonsense".to_owned())]);
+        assert_eq!(Refusals::read(&nothing), Refusals::default());
+        let silent = json!({"provider_type": "acme"}).to_string();
+        assert!(!Refusals::read(&Databag::from([(CAPABILITIES.to_owned(), silent)])).no_addresses);
     }
 
     #[test]

@@ -44,6 +44,7 @@ const SHARED: [&[&str]; 2] = [
         "docs/how-to/deploy.md",
         "docs/how-to/back-up.md",
         "docs/how-to/change-options.md",
+        "docs/how-to/users-and-roles.md",
         "docs/how-to/client-credentials.md",
         "docs/how-to/debug-bundle.md",
         "docs/how-to/monitor.md",

@@ -133,7 +133,9 @@ const SOMEBODY_JOINS: Rows = &[
     (&["recover-quorum", "confirm=true"], Failed("a quorum of the 4 members answers, ")),
 ];
 
-const BUSY: End = Failed("etcd/9 does maintenance on this cluster now; try again when it has finished");
+const BUSY: End = Failed(
+    "etcd/2 does maintenance on this cluster now (lock etcd-charm/maintenance); try again when it has finished",
+);
 
 const MAINTAINED_ELSEWHERE: Rows = &[
     (&["health"], Well),
@@ -197,9 +199,11 @@ fn on_a_cluster_with_troubles() {
     let id = added["member"]["ID"].as_u64().unwrap();
     model.etcdctl("etcd/0", &format!("member remove {id:x}"));
 
-    model.etcdctl("etcd/0", "put etcd-charm/maintenance etcd/9");
+    let granted = model.etcdctl("etcd/0", "lease grant 600");
+    let lease = granted.split_whitespace().nth(1).unwrap();
+    model.etcdctl("etcd/0", &format!("put etcd-charm/maintenance etcd/2 --lease={lease}"));
     all_end(&model, "etcd/1", MAINTAINED_ELSEWHERE);
-    model.etcdctl("etcd/0", "del etcd-charm/maintenance");
+    model.etcdctl("etcd/0", &format!("lease revoke {lease}"));
 
     at_once(&model);
     model.run(&["lab", "cut", "etcd/1"]);

@@ -19,10 +19,12 @@ mod csr;
 mod dashboards;
 mod deploying;
 mod documentation;
+mod echoes;
 mod elsewhere;
 mod endpoints;
 mod hostile;
 mod internal_authority;
+mod locks;
 mod losing;
 mod maintenance;
 mod migrating;
@@ -39,7 +41,9 @@ mod snapshots;
 mod sources;
 mod storage;
 mod taking_over;
+mod unreadable;
 mod upgrading;
+mod users;
 
 use sim::Kind;
 

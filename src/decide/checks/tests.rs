@@ -84,3 +84,15 @@ fn wrong_options_and_failed_writes_change_nothing() {
     w.options = Err(vec![]);
     assert!(!matches!(next(&w), Next::Do(Step::WriteChecks { .. })));
 }
+
+#[test]
+fn files_stay_while_the_agents_relation_cannot_be_read() {
+    let mut w = watched(&[]);
+    w.host.checks.files = written(&w);
+    w.consumers.clear();
+    let Next::Do(Step::WriteChecks { remove, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
+    assert_eq!(remove.len(), 9, "the relation has ended");
+    let relation = "nrpe-external-master:9".parse().unwrap();
+    w.unread = vec![crate::world::Unread { relation, why: "relation not found".to_owned() }];
+    assert!(!matches!(next(&w), Next::Do(_)), "{:?}", next(&w));
+}

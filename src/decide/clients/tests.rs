@@ -1,13 +1,14 @@
 //! Which pair a related application gets, under each kind of authority and while one takes the place of another.
 
+use super::super::next;
 use super::super::serving::publication;
-use super::super::worlds::{consumer, settled, three};
+use super::super::worlds::{consumer, done, settled, three};
 use super::*;
 use crate::juju::Databag;
 use crate::options::CertificateAuthority;
 use crate::relations::certificates::ask_for_clients;
 use crate::tls::{Authority, Request, Validity};
-use crate::world::{Credentials, Standing};
+use crate::world::{Credentials, Standing, Unread};
 
 const VALIDITY: Validity =
     Validity { not_before_s: 2_000_000_000 - 60, not_after_s: 2_000_000_000 + 9 * 86_400 };
@@ -280,4 +281,31 @@ fn common_names_say_who_and_have_room() {
     assert_eq!(names["db-8"], "db-8");
     assert_eq!(names["proxy-12"].len(), 64);
     assert_eq!(names.len(), 3, "an agent does not connect");
+}
+
+#[test]
+fn nothing_is_taken_back_from_a_relation_that_cannot_be_read_and_the_status_names_it() {
+    let internal = authority();
+    for kind in [CertificateAuthority::Internal, CertificateAuthority::Relation] {
+        let (mut w, _) = world(kind, &internal);
+        w.peers.authority.certificate = Some(internal.certificate_pem.clone());
+        record(&mut w, &pair_of(&internal, "client-db-7"));
+        let shares = |w: &World| match kind {
+            CertificateAuthority::Internal => authority::to_issue(w).map(|issue| issue.record),
+            CertificateAuthority::Relation => to_share(w),
+        };
+        w.consumers.clear();
+        assert!(!shares(&w).unwrap().consumers.contains_key("db-7"), "{kind:?}: the relation has ended");
+        assert!(!w.has_clients());
+        w.unread = vec![Unread { relation: "db:7".parse().unwrap(), why: "permission denied".to_owned() }];
+        assert!(shares(&w).unwrap().consumers.contains_key("db-7"), "{kind:?}");
+        assert!(w.has_clients());
+    }
+    let mut w = settled(0, &three());
+    w.unread = vec![Unread { relation: "db:7".parse().unwrap(), why: "permission denied".to_owned() }];
+    assert_eq!(
+        done(next(&w)).to_string(),
+        "active Healthy with 3 known peers (relation db:7 cannot be read: permission denied; \
+         if its other side is gone: juju remove-relation 7 --force)"
+    );
 }

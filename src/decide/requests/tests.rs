@@ -7,7 +7,7 @@ use crate::decide;
 use crate::decide::serving::publication;
 use crate::decide::worlds::{consumer, done, settled, three};
 use crate::juju::Databag;
-use crate::world::Roster;
+use crate::world::{Roster, Unread};
 
 /// Unit `own` of three, with Prometheus and Grafana.
 fn watched(own: u32, leadership: Leadership) -> World {
@@ -121,4 +121,15 @@ fn a_refusal_is_told_to_the_operator_by_the_leader() {
     assert_eq!(message, "Healthy with 3 known peers (client refuses what prometheus asks: no room)");
     w.leadership = Leadership::Follower;
     assert_eq!(done(decide::next(&w)).message, "Healthy with 3 known peers");
+}
+
+#[test]
+fn the_dashboard_stays_while_prometheus_cannot_be_read() {
+    let mut w = watched(0, Leadership::Leader);
+    publish(&mut w);
+    let watchers = w.consumers.split_off(1).into_iter();
+    assert!(told(&w, "grafana:4").values().any(Option::is_none), "Prometheus has gone: it is taken back");
+    let unread = |one: Consumer| Unread { relation: one.relation, why: "permission denied".to_owned() };
+    w.unread = watchers.map(unread).collect();
+    assert_eq!(told(&w, "grafana:4"), Changes::new());
 }

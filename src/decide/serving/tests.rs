@@ -2,9 +2,11 @@
 
 use super::publication;
 use crate::decide::worlds::*;
+use crate::relations::Changes;
 use crate::relations::authority::OwnRequest;
 use crate::relations::certificates::Request;
 use crate::relations::csr::Answers;
+use crate::tls::{self, Authority, Validity};
 use crate::world::*;
 
 /// Names and peer URLs, equal from every unit, beside the credentials.
@@ -80,4 +82,54 @@ fn the_older_request_is_taken_back_once_the_newer_one_is_understood() {
     let rest = asked(&w).unwrap();
     assert!(rest.contains_key("common_name") && rest.values().all(Option::is_none));
     assert!(!rest.contains_key("certificate_signing_requests"));
+}
+
+/// Unit `own` of three with a certificate for this address of its own, related across models by `db:7`.
+fn seen_from_elsewhere(own: u32, named: bool) -> World {
+    let mut w = settled(own, &three());
+    let address = format!("192.0.2.{}", own + 1);
+    let validity = Validity { not_before_s: 2_000_000_000 - 60, not_after_s: 2_000_000_000 + 9_000_000 };
+    let authority = Authority::create("etcd", validity).unwrap();
+    let sans = if named { vec![address.clone()] } else { vec!["10.0.0.1".to_owned()] };
+    let asked = tls::Request::new("etcd", &sans).unwrap();
+    let credentials = w.host.credentials.as_mut().unwrap();
+    credentials.server_certificate = authority.sign_member(&asked.csr_pem, "etcd", &sans, validity).unwrap();
+    (credentials.server_key, credentials.ca) = (asked.key_pem, authority.certificate_pem);
+    w.consumers = vec![Consumer { ingress: Reading::Known(Some(address)), ..consumer("db:7") }];
+    w
+}
+
+fn told(w: &World, relation: &str) -> Changes {
+    publication(w, "t").unit.into_iter().find(|(id, _)| id.to_string() == relation).unwrap().1
+}
+
+#[test]
+fn a_consumer_of_another_model_gets_the_addresses_that_it_reaches() {
+    let mut w = seen_from_elsewhere(0, true);
+    let own = told(&w, "cluster:0");
+    assert_eq!(own["client-address-db-7"].as_deref(), Some("192.0.2.1"));
+    assert_eq!(
+        own["client-url"].as_deref(),
+        Some("https://10.0.0.1:2379"),
+        "for members and the model's own"
+    );
+    // One unit has said so, the other not yet.
+    let peer = w.peers.units.get_mut(&"etcd/1".parse().unwrap()).unwrap();
+    peer.record.reached_at.insert("db-7".to_owned(), "192.0.2.2".to_owned());
+    let string = told(&w, "db:7")["connection_string"].clone().unwrap();
+    assert_eq!(string, "https://10.0.0.3:2379,https://192.0.2.1:2379,https://192.0.2.2:2379");
+    w.consumers.push(consumer("db:8"));
+    let string = told(&w, "db:8")["connection_string"].clone().unwrap();
+    assert_eq!(string, "https://10.0.0.1:2379,https://10.0.0.2:2379,https://10.0.0.3:2379");
+}
+
+#[test]
+fn an_address_is_given_out_only_when_the_certificate_names_it_and_stays_while_it_is_not_known() {
+    let mut w = seen_from_elsewhere(0, false);
+    assert_eq!(told(&w, "cluster:0").get("client-address-db-7"), None);
+    assert!(told(&w, "db:7")["connection_string"].as_ref().unwrap().starts_with("https://10.0.0.1:2379,"));
+    w.peers.own.insert("client-address-db-7".to_owned(), "192.0.2.1".to_owned());
+    assert_eq!(told(&w, "cluster:0")["client-address-db-7"], None, "it is taken back");
+    w.consumers[0].ingress = Reading::Unknown("relation 7 not found".to_owned());
+    assert_eq!(told(&w, "cluster:0").get("client-address-db-7"), None, "it stays");
 }

@@ -351,9 +351,9 @@ fn data_that_cannot_move_stays_where_the_quorum_needs_it() {
     let told = "no space; 0 of the other 0 voters are healthy and 1 are needed";
     assert!(fails(&w).unwrap().contains(told), "{:?}", fails(&w));
     let mut w = detaching(&three());
-    w.tried.in_vain.insert("move-data", "another unit is restarting".into());
+    w.tried.in_vain.insert("move-data", "etcd/1 holds the lock etcd-charm/restart".into());
     w.tried.not_yet.insert("move-data");
-    assert!(fails(&w).unwrap().contains("another unit is restarting"), "it gets its turn");
+    assert!(fails(&w).unwrap().contains("etcd/1 holds the lock"), "it gets its turn");
     w.tried.not_yet.clear();
     assert_eq!(next(&w), Next::Do(Step::StopService));
     w.etcd.health.insert(crate::etcd::MemberId(101), crate::world::Health::Unhealthy("stopped".into()));

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{ToolError, Tools, parse, pieces};
+use super::{ToolError, Tools, parse, pieces, shown};
 
-/// Longest message for an operator; the log has the rest.
-const MESSAGE_BYTES: usize = 32 * 1024;
+/// Longest message for an operator.
+const MESSAGE_BYTES: usize = 4 * 1024;
+/// Longest line of progress.
+const PROGRESS_BYTES: usize = 32 * 1024;
+/// Longest single result; with its key it must stay below 128 KiB.
+const RESULT_BYTES: usize = 96 * 1024;
 
 impl Tools {
     /// The parameters, with the schema's defaults.
@@ -17,23 +21,23 @@ impl Tools {
     }
 
     /// Sets results. Keys are dotted paths of lower-case letters, digits and hyphens; `stdout` and `stderr` belong to
-    /// Juju. A single result must stay below 128 KiB.
+    /// Juju. A very long result is cut.
     pub async fn action_set(&self, results: &BTreeMap<String, String>) -> Result<(), ToolError> {
         if results.is_empty() {
             return Ok(());
         }
-        self.tell("action-set", results.iter().map(|(key, value)| format!("{key}={value}"))).await
+        let shown = |value: &String| shown::cut(&shown::text(value), RESULT_BYTES);
+        self.tell("action-set", results.iter().map(|(key, value)| format!("{key}={}", shown(value)))).await
     }
 
     /// Marks the action as failed; the last message wins. The program must still end with exit code 0.
     pub async fn action_fail(&self, message: &str) -> Result<(), ToolError> {
-        let message = pieces(message, MESSAGE_BYTES).into_iter().next().unwrap_or_default();
-        self.tell("action-fail", ["--", message]).await
+        self.tell("action-fail", ["--", &shown::line(message, MESSAGE_BYTES)]).await
     }
 
     /// Shows a line to the operator while the action runs.
     pub async fn action_log(&self, message: &str) -> Result<(), ToolError> {
-        for piece in pieces(message, MESSAGE_BYTES) {
+        for piece in pieces(&shown::text(message), PROGRESS_BYTES) {
             self.tell("action-log", ["--", piece]).await?;
         }
         Ok(())
@@ -57,13 +61,18 @@ mod tests {
         tools.action_set(&results.into()).await.unwrap();
         tools.action_fail("-f").await.unwrap();
         tools.action_log("half done").await.unwrap();
+        let long = "x".repeat(200_000);
+        tools.action_set(&[("long".to_owned(), format!("\0{long}"))].into()).await.unwrap();
+        tools.action_fail(&format!("cannot read\n{long}:\0 why")).await.unwrap();
         assert_eq!(
-            fake.calls()[1..],
+            fake.calls()[1..4],
             [
                 "action-set|snapshot.path= a=b\n|snapshot.size= a=b\n",
                 "action-fail|--|-f",
                 "action-log|--|half done",
             ]
         );
+        assert!(fake.calls()[4].starts_with("action-set|long= xxx") && fake.calls()[4].ends_with('…'));
+        assert_eq!(fake.calls()[5], format!("action-fail|--|cannot read {}…: why", &long[..60]));
     }
 }

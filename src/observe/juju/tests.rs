@@ -1,59 +1,43 @@
-//! Where a unit in several spaces is, and what it asks a certificate for.
+//! What is read from Juju, and what comes of what it refuses.
 
 use super::*;
+use crate::juju::FakeTools;
 
-fn network(bind: &str, ingress: &str, egress: &str) -> Network {
-    Network {
-        bind: vec![bind.parse().unwrap()],
-        ingress: vec![JujuHost::Address(ingress.parse().unwrap())],
-        egress: vec![egress.to_owned()],
-    }
-}
-
-fn cluster() -> Result<Network, String> {
-    Ok(network("10.1.0.1", "10.1.0.2", "10.1.0.3/32"))
-}
-
-fn db() -> Result<Network, String> {
-    Ok(network("10.2.0.1", "10.2.0.2", "10.2.0.0/16"))
-}
-
-#[test]
-fn members_and_clients_are_met_in_their_own_spaces() {
-    let (addresses, unread) = of_networks(cluster(), db(), "machine".to_owned());
-    assert_eq!(unread, None);
-    let all = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.2.0.1", "10.2.0.2"];
-    assert_eq!(
-        addresses,
-        Addresses {
-            peer: Some("10.1.0.2".to_owned()),
-            client: Some("10.2.0.2".to_owned()),
-            peer_bind: Some("10.1.0.1".to_owned()),
-            client_bind: Some("10.2.0.1".to_owned()),
-            all: all.map(str::to_owned).into(),
-            hostname: "machine".to_owned(),
-        }
-    );
-}
-
-#[test]
-fn no_name_is_taken_from_a_certificate_because_something_cannot_be_read() {
-    let unit: UnitName = "etcd/0".parse().unwrap();
-    let set = |name: &str, value: &str| {
-        Options::parse(&serde_json::Map::from_iter([(name.to_owned(), value.into())])).ok()
+fn context() -> Context {
+    let vars = |name: &str| match name {
+        "JUJU_UNIT_NAME" => Some("etcd/0".to_owned()),
+        "JUJU_VERSION" => Some("3.6.0".to_owned()),
+        "JUJU_CHARM_DIR" => Some("/charm".to_owned()),
+        _ => None,
     };
-    let options = set("extra_sans", "etcd.example.com");
-    let (addresses, _) = of_networks(cluster(), db(), "machine".to_owned());
-    let sans = request(&unit, &addresses, None, options.as_ref()).unwrap().sans;
-    for name in ["10.1.0.3", "10.2.0.1", "machine", "etcd.example.com"] {
-        assert!(sans.contains(name), "{name}: {sans:?}");
-    }
-    assert_eq!(request(&unit, &addresses, None, set("enable_v2", "maybe").as_ref()), None);
-    let unread = || Err("no network config found".to_owned());
-    for (addresses, unread) in
-        [of_networks(cluster(), unread(), String::new()), of_networks(unread(), db(), String::new())]
-    {
-        assert!(unread.is_some());
-        assert_eq!(request(&unit, &addresses, unread.as_deref(), options.as_ref()), None);
-    }
+    Context::parse(vars, "hooks/update-status").unwrap()
+}
+
+/// Tools of a unit that Juju tells of one relation of each endpoint; it answers for `db:2` and for no other.
+fn tools_that_read_one() -> FakeTools {
+    FakeTools::new()
+        .tool(
+            "relation-ids",
+            r#"case "$*" in *db) echo '["db:2","db:7"]';; *certificates) echo '["certificates:1"]';; *prometheus) echo '["prometheus:9"]';; *) echo '[]';; esac"#,
+        )
+        .tool("relation-list", r#"case "$*" in *--app*) echo '"client"';; *) echo '[]';; esac"#)
+        .tool(
+            "relation-get",
+            r#"case "$*" in *db:2*) echo '{"version":"3.5.16"}';; *) echo 'ERROR permission denied' >&2; exit 1;; esac"#,
+        )
+}
+
+#[tokio::test]
+async fn what_one_relation_does_not_tell_is_not_known_of_that_one_alone() {
+    let fake = tools_that_read_one();
+    let (consumers, unread) = consumers(&context(), &fake.tools()).await.unwrap();
+    assert_eq!(consumers.len(), 1);
+    assert_eq!(consumers[0].published["version"], "3.5.16");
+    let named: Vec<String> = unread.iter().map(|one| format!("{} {}", one.relation, one.why)).collect();
+    assert_eq!(named, ["db:7 permission denied", "prometheus:9 permission denied"]);
+
+    let authority = authority(&context(), &fake.tools()).await.unwrap();
+    assert_eq!(authority.relation.unwrap().0.to_string(), "certificates:1", "it is there");
+    assert!(matches!(authority.signed, Answers::Unreadable(_)));
+    assert_eq!(authority.unread.unwrap().why, "permission denied");
 }
