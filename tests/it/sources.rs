@@ -69,8 +69,11 @@ fn a_release_runs_instead_of_the_snap() {
     model.deploy_easyrsa();
     deploy(&model, 1, &first);
     is_blocked(&model, "Cannot install etcd: cannot copy /srv/etcd-v3.5-first.tar.gz: No such file");
-    bring(&model, folder.path(), "etcd/0");
+    // The sum first: while the files are missing no hook can get further, whatever it knows.
     set(&model, &wrong);
+    is_blocked(&model, "Cannot install etcd: cannot copy /srv/etcd-v3.5-first.tar.gz: No such file");
+    bring(&model, folder.path(), "etcd/0");
+    model.run(&["lab", "update-status", "etcd"]);
     is_blocked(&model, "Cannot install etcd: source-sum: the file has SHA-256 ");
     assert_eq!(model.shell("etcd/0", "ls -A /opt/etcd-releases"), "");
     set(&model, &first);
