@@ -1,7 +1,7 @@
 //! First process of a light machine: takes over the prepared root, buries orphans, manages services, shuts down in order.
 //! Invariant: it says that it is ready only when programs can be run and services be asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -49,6 +49,7 @@ async fn run(pid: &str) -> Result<ExitCode> {
         units: RefCell::default(),
         started: Instant::now(),
         notify: "/run/systemd/notify".into(),
+        jobs: Cell::default(),
     });
     let manager = Manager { host: host.clone() };
     tokio::task::spawn_local(async move {

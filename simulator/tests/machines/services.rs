@@ -81,10 +81,42 @@ async fn services_are_refused_reloaded_and_stopped_as_systemd_does_it() {
         "always"
     );
 
+    what_systemd_has_not_in_memory_cannot_be_reset(machine).await;
+
     // What does not end by its signal is killed, and so is what it has left in the background.
     let stubborn = "[Service]\nTimeoutStopSec=300ms\nExecStart=/bin/sh -c 'trap \"\" TERM; setsid sleep 987 & while :; do sleep 0.1; done'";
     unit(machine, "stubborn.service", stubborn).await;
     said(machine, "systemctl start stubborn; sleep 0.2; systemctl stop stubborn").await;
     assert_eq!(said(machine, "systemctl show stubborn -p Result --value").await, "timeout");
     assert_eq!(said(machine, "pgrep -f '[s]leep 987' || echo none").await, "none");
+}
+
+/// As seen with systemd 252. `show` loads the file to look, and forgets it again.
+async fn what_systemd_has_not_in_memory_cannot_be_reset(machine: &dyn juju_sim::machine::Machine) {
+    let idle = "[Unit]\nRequires=slow.service\n[Service]\nEnvironmentFile=/root/proxies\nUnsetEnvironment=http_proxy\n\
+                ExecStart=/bin/sh -c 'printenv http_proxy || echo with none; exec sleep 1000'\n[Install]\nWantedBy=multi-user.target";
+    let slow = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.05; done'";
+    said(machine, "echo http_proxy=http://10.0.0.9:3128 > /root/proxies").await;
+    unit(machine, "slow.service", slow).await;
+    unit(machine, "idle.service", idle).await;
+    let refused = "Failed to reset failed state of unit idle.service: Unit idle.service not loaded.";
+    let reset = async || ended(machine, "systemctl reset-failed idle").await;
+    assert_eq!(reset().await, (1, refused.to_owned()));
+    let shown = said(machine, "systemctl show idle -p LoadState,Job").await;
+    assert_eq!(shown, "Job=\nLoadState=loaded");
+    assert_eq!(reset().await, (1, refused.to_owned()), "nobody has it in memory because somebody looked");
+    assert_eq!(ended(machine, "systemctl stop idle").await.0, 0);
+
+    said(machine, "systemctl start --no-block idle").await;
+    let queued = said(machine, "systemctl show idle -p ActiveState,Job").await;
+    assert!(queued.contains("ActiveState=inactive\nJob=") && !queued.ends_with("Job="), "{queued}");
+    assert_eq!(reset().await.0, 0);
+    said(machine, "touch /run/go").await;
+    until(machine, "systemctl show idle -p ActiveState,Job", "ActiveState=active\nJob=").await;
+    until(machine, "journalctl -u idle -o cat -n 1 --no-pager", "with none").await;
+    said(machine, "systemctl stop idle").await;
+    assert_eq!(reset().await, (1, refused.to_owned()));
+    // A target that is up wants it.
+    said(machine, "systemctl enable idle && systemctl reset-failed idle && systemctl disable idle").await;
+    assert_eq!(reset().await, (1, refused.to_owned()));
 }

@@ -344,6 +344,9 @@ impl Life {
         if main_pid > 0 {
             environment.insert("MAINPID".to_owned(), main_pid.to_string());
         }
+        for word in &service.unset_environment {
+            environment.retain(|name, value| word != name && *word != format!("{name}={value}"));
+        }
         Ok(environment)
     }
 }

@@ -175,8 +175,8 @@ impl Manager {
     pub fn start_enabled(&self) {
         for name in self.host.files.enabled_units() {
             if let Ok(unit) = self.usable(&name) {
-                let manager = self.clone();
-                tokio::task::spawn_local(async move { manager.start(&unit, DEPTH).await });
+                let (manager, own) = (self.clone(), unit.clone());
+                drop(self.host.run_job(&unit, async move { manager.start(&own, DEPTH).await }));
             }
         }
     }

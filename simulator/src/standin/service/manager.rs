@@ -82,7 +82,7 @@ impl Manager {
                     if properties::is_stale(&self.host, &unit) {
                         reply.stale.push(name.clone());
                     }
-                    jobs.push((name.clone(), tokio::task::spawn_local(job(self.clone(), unit))));
+                    jobs.push((name.clone(), self.host.run_job(&unit, job(self.clone(), unit.clone()))));
                 }
                 Err(kind) => reply.problems.push(Problem { unit: name.clone(), kind }),
             }
@@ -104,14 +104,33 @@ impl Manager {
             .entry(name.to_owned())
             .or_insert_with(|| Rc::new(Unit::new(name)))
             .clone();
-        // Nothing holds a unit in memory that is at rest and that no target wants: its files are read anew.
-        let resting =
-            matches!(unit.state.borrow().active, Activity::Inactive) && unit.control.borrow().is_none();
-        let forgotten = resting && self.host.files.enabled_state(name) != Some("enabled");
-        if unit.loaded.borrow().is_none() || forgotten {
+        let is_kept = self.is_kept(&unit);
+        if !is_kept {
+            unit.forget();
+        }
+        if unit.loaded.borrow().is_none() || !is_kept {
             self.read(&unit);
         }
         unit
+    }
+
+    /// Whether systemd keeps a unit in memory. One that is at rest, that no target wants and that no unit in memory refers to
+    /// is forgotten; to show it, its files are read anew.
+    fn is_kept(&self, unit: &Unit) -> bool {
+        let holds =
+            |unit: &Unit| !unit.is_at_rest() || self.host.files.enabled_state(&unit.name) == Some("enabled");
+        let units: Vec<Rc<Unit>> = self.host.units.borrow().values().cloned().collect();
+        holds(unit)
+            || is_builtin(&unit.name)
+            || units
+                .iter()
+                .any(|other| other.name != unit.name && other.refers_to(&unit.name) && holds(other))
+    }
+
+    /// The unit of this name, if it is in memory.
+    fn kept(&self, name: &str) -> Option<Rc<Unit>> {
+        let unit = self.known(name);
+        self.is_kept(&unit).then_some(unit)
     }
 
     fn read(&self, unit: &Unit) {
@@ -147,7 +166,8 @@ impl Manager {
                 continue;
             }
             let manager = self.clone();
-            jobs.push((name.clone(), tokio::task::spawn_local(async move { manager.stop(&unit).await })));
+            let own = unit.clone();
+            jobs.push((name.clone(), self.host.run_job(&unit, async move { manager.stop(&own).await })));
         }
         for (unit, job) in jobs.into_iter().filter(|_| wait) {
             if let Ok(Some(kind)) = job.await {
@@ -182,13 +202,12 @@ impl Manager {
         let all: Vec<String> = self.host.units.borrow().keys().cloned().collect();
         let mut reply = Reply::default();
         for name in if names.is_empty() { &all } else { names } {
-            let unit = self.known(name);
-            if unit.loaded.borrow().is_none()
-                && !names.is_empty()
-                && unit.state.borrow().active == Activity::Inactive
-            {
-                reply.problems.push(Problem { unit: name.clone(), kind: ProblemKind::NotLoaded });
-            }
+            let Some(unit) = self.kept(name) else {
+                if !names.is_empty() {
+                    reply.problems.push(Problem { unit: name.clone(), kind: ProblemKind::NotLoaded });
+                }
+                continue;
+            };
             unit.limit.borrow_mut().reset();
             let mut state = unit.state.borrow_mut();
             state.restarts = 0;
@@ -212,11 +231,7 @@ impl Manager {
                 Some(_) => all(),
             };
             if targets.is_empty() {
-                let kind = if unit.loaded.borrow().is_none() {
-                    ProblemKind::NotLoaded
-                } else {
-                    ProblemKind::NoProcess
-                };
+                let kind = if self.is_kept(&unit) { ProblemKind::NoProcess } else { ProblemKind::NotLoaded };
                 reply.problems.push(Problem { unit: name.clone(), kind });
             }
             processes::signal(&targets, signal);

@@ -37,11 +37,12 @@ pub fn of(host: &Host, name: &str, unit: &Unit) -> BTreeMap<String, String> {
     put("CanStart", yes_no(load_state == "loaded"));
     put("ConditionResult", yes_no(!state.condition_failed));
     put("InvocationID", unit.invocation.borrow().clone());
+    put("Job", Some(unit.job.get()).filter(|job| *job != 0).map(|job| job.to_string()).unwrap_or_default());
     put("StateChangeTimestamp", timestamp(state.changed));
     put("ActiveEnterTimestamp", timestamp(state.active_since));
     put("InactiveEnterTimestamp", timestamp(state.inactive_since));
-    put("ActiveEnterTimestampMonotonic", monotonic(host, state.active_since));
-    put("InactiveEnterTimestampMonotonic", monotonic(host, state.inactive_since));
+    put("ActiveEnterTimestampMonotonic", monotonic(state.active_since));
+    put("InactiveEnterTimestampMonotonic", monotonic(state.inactive_since));
     if let Some(loaded) = loaded.as_ref() {
         put("FragmentPath", loaded.fragment.display().to_string());
         let drop_ins: Vec<String> = loaded.drop_ins.iter().map(|path| path.display().to_string()).collect();
@@ -136,12 +137,13 @@ pub fn timestamp(time_us: u64) -> String {
     }
 }
 
-/// The same moment in µs since the machine's boot.
-fn monotonic(host: &Host, time_us: u64) -> String {
-    let now = super::state::wall_clock_us();
-    let uptime = u64::try_from(host.uptime().as_micros()).unwrap_or_default();
-    let ago = now.saturating_sub(time_us);
-    if time_us == 0 { "0".to_owned() } else { uptime.saturating_sub(ago).to_string() }
+/// The same moment on the kernel's monotonic clock, in µs.
+fn monotonic(time_us: u64) -> String {
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, rest) = (u64::try_from(clock.tv_sec), u64::try_from(clock.tv_nsec / 1000));
+    let now = seconds.unwrap_or_default().saturating_mul(1_000_000) + rest.unwrap_or_default();
+    let ago = super::state::wall_clock_us().saturating_sub(time_us);
+    if time_us == 0 { "0".to_owned() } else { now.saturating_sub(ago).to_string() }
 }
 
 /// A time span as systemd writes it: `1min 30s`, `100ms`, `infinity`.

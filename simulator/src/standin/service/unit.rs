@@ -1,7 +1,7 @@
 //! A unit in the manager's memory, and what all units share. Invariant: a unit has a task (`control` is set) exactly while it is
 //! not at rest.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::limits::StartLimit;
 use super::protocol::ProblemKind;
 use super::spawn::Reaper;
-use super::state::{State, wall_clock_us};
+use super::state::{Activity, State, wall_clock_us};
 use crate::standin::journal::{Journal, Line};
+use crate::standin::units::escape_path;
 use crate::standin::units::files::{Loaded, UnitFiles};
 use crate::standin::units::spec::UnitSpec;
 
@@ -45,6 +46,8 @@ pub struct Unit {
     pub invocation: RefCell<String>,
     /// Held while a mount unit is being mounted or unmounted.
     pub mounting: tokio::sync::Mutex<()>,
+    /// The number of what was asked for and has not come to its end; 0: nothing.
+    pub job: Cell<u32>,
 }
 
 impl Unit {
@@ -59,7 +62,31 @@ impl Unit {
             waiting: RefCell::default(),
             invocation: RefCell::default(),
             mounting: tokio::sync::Mutex::default(),
+            job: Cell::default(),
         }
+    }
+
+    /// Nothing of it runs, nothing is on the way, and it has not failed.
+    pub fn is_at_rest(&self) -> bool {
+        let is_inactive = self.state.borrow().active == Activity::Inactive;
+        is_inactive && self.control.borrow().is_none() && self.job.get() == 0
+    }
+
+    /// Forget all but the name, as systemd does with a unit that it keeps in memory no longer.
+    pub fn forget(&self) {
+        *self.state.borrow_mut() = State::default();
+        *self.limit.borrow_mut() = StartLimit::default();
+        self.invocation.borrow_mut().clear();
+    }
+
+    /// Whether its file speaks of another one, which is kept in memory with it.
+    pub fn refers_to(&self, other: &str) -> bool {
+        self.spec().is_some_and(|spec| {
+            let places = spec.mounts_for.iter().flat_map(|path| path.ancestors());
+            let mut mounts =
+                places.map(|place| format!("{}.mount", escape_path(&place.display().to_string())));
+            spec.wants.iter().any(|(name, _)| name == other) || mounts.any(|mount| mount == other)
+        })
     }
 
     /// What its file means, if it could be read.
@@ -90,6 +117,8 @@ pub struct Host {
     pub started: Instant,
     /// Directory of the sockets by which services say that they are ready.
     pub notify: PathBuf,
+    /// How many jobs there were.
+    pub jobs: Cell<u32>,
 }
 
 impl Host {
@@ -102,6 +131,26 @@ impl Host {
     pub fn write(&self, unit: &str, name: &str, pid: i32, text: String) {
         let line = Line { time_us: wall_clock_us(), unit: unit.to_owned(), name: name.to_owned(), pid, text };
         self.journal.borrow_mut().write(&line);
+    }
+
+    /// Carry a job out; until it has ended the unit says that it has one.
+    pub fn run_job(
+        self: &Rc<Self>,
+        unit: &Rc<Unit>,
+        job: impl Future<Output = JobResult> + 'static,
+    ) -> tokio::task::JoinHandle<JobResult> {
+        let number = self.jobs.get() + 1;
+        self.jobs.set(number);
+        unit.job.set(number);
+        let unit = unit.clone();
+        tokio::task::spawn_local(async move {
+            let result = job.await;
+            // A later one may have taken its place.
+            if unit.job.get() == number {
+                unit.job.set(0);
+            }
+            result
+        })
     }
 
     /// Time since the machine's boot.

@@ -1,5 +1,9 @@
 //! Connections, options, holds and aliases. Invariant: what is set here is only remembered and shown; nothing refreshes by itself.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
 use super::arguments::Arguments;
 use super::state::{State, Store, not_installed};
 use super::{Done, activate, error, timer};
@@ -130,8 +134,11 @@ pub fn get(store: &Store, arguments: &Arguments) -> Done {
     }
     let missing = |key: &str| error(format!("snap \"core\" has no \"{key}\" configuration option"));
     if arguments.document {
-        let text = serde_json::to_string_pretty(&state.system).map_err(|reason| error(reason.to_string()))?;
-        output::line(&text);
+        if state.system.is_empty() {
+            return Err(error("snap \"core\" has no configuration"));
+        }
+        let text = serde_json::to_string_pretty(&document(&state.system));
+        output::line(&text.map_err(|reason| error(reason.to_string()))?);
         return Ok(());
     }
     if let [key] = keys {
@@ -146,6 +153,19 @@ pub fn get(store: &Store, arguments: &Arguments) -> Done {
     }
     super::query::table(&rows);
     Ok(())
+}
+
+/// `proxy.http` as `{"proxy": {"http": …}}`. What is JSON by itself, such as a number, is no text.
+fn document(options: &BTreeMap<String, String>) -> Value {
+    let mut document = Map::new();
+    for (key, text) in options {
+        let (group, name) = key.split_once('.').unwrap_or((key, ""));
+        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
+        if let Value::Object(group) = document.entry(group).or_insert_with(|| Value::Object(Map::new())) {
+            group.insert(name.to_owned(), value);
+        }
+    }
+    Value::Object(document)
 }
 
 /// The end of a hold: `forever` or a moment in snapd's words; `None` when it cannot be read.
@@ -254,6 +274,14 @@ mod tests {
         assert!(check_option("refresh.timer", "never").is_err());
         assert!(check_option("refresh.retain", "1").is_err());
         assert!(check_option("no.such", "1").is_err());
+    }
+
+    #[test]
+    fn options_are_shown_as_a_document_of_groups() {
+        let options = [("proxy.http", "http://a"), ("proxy.no-proxy", "b"), ("refresh.retain", "3")];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let shown = r#"{"proxy":{"http":"http://a","no-proxy":"b"},"refresh":{"retain":3}}"#;
+        assert_eq!(document(&options).to_string(), shown);
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub struct ServiceSpec {
     /// `NAME=value`, and files of such lines with whether each may be missing.
     pub environment: Vec<(String, String)>,
     pub environment_files: Vec<(PathBuf, bool)>,
+    /// Variables that the processes do not get, wherever they come from: names, or `NAME=value`.
+    pub unset_environment: Vec<String>,
     pub working_directory: Option<PathBuf>,
     pub user: Option<String>,
     /// Stays active after a clean end.
@@ -202,6 +204,7 @@ fn service(all: &Assignments) -> Result<ServiceSpec, String> {
         stop_post: commands("ExecStopPost")?,
         environment: environment(all),
         environment_files: all.list("Service", "EnvironmentFile").into_iter().map(environment_file).collect(),
+        unset_environment: all.words("Service", "UnsetEnvironment"),
         working_directory: all
             .last("Service", "WorkingDirectory")
             .map(|path| PathBuf::from(path.trim_start_matches('-'))),
