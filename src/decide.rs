@@ -26,6 +26,7 @@ mod service;
 pub mod serving;
 mod snapd;
 mod space;
+mod starting;
 mod status;
 mod storage;
 mod tls;
@@ -49,7 +50,7 @@ pub use ownership::{claim_of, foreign};
 pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
-pub use snapd::{HOLD, STORE as STORE_PROXY};
+pub use snapd::{HOLD, STORE as STORE_PROXY, STORE_ID, unsupported as hold_unsupported};
 pub use space::why_not_without_lock;
 pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with, is_quiet};
 pub use storage::why_hook_fails;
@@ -76,7 +77,9 @@ pub enum Next {
 pub enum Waiting {
     /// This unit's server was started and does not answer yet: what it says instead.
     Start(String),
-    /// The same, and the others cannot prove a quorum either: what the operator sees if that lasts.
+    /// Its server has ended some times in a row and may come up yet: what the operator sees if it does not.
+    Restarts(Status),
+    /// It runs and is silent, and the others cannot prove a quorum either: what the operator sees if that lasts.
     Quorum(Status),
     /// Another unit is joining; etcd takes one learner at a time.
     Turn(String),
@@ -88,6 +91,10 @@ pub enum Waiting {
     Departure(String),
     /// Clients learn of another certificate authority by hooks of their own.
     Clients,
+    /// etcd's snap is there and cannot be used yet: what the operator sees if that lasts.
+    Snap(Status),
+    /// snapd does not answer yet: how things stand without its word.
+    Snapd(Status),
     /// Members are unhealthy; they may just be restarting.
     Members(Status),
 }
@@ -97,11 +104,30 @@ impl Waiting {
     /// and the next hook goes on.
     pub fn patience_ms(&self) -> u64 {
         match self {
-            Waiting::Start(_) | Waiting::Turn(_) => 60_000,
-            Waiting::Leave(_) | Waiting::Quorum(_) => 30_000,
-            Waiting::Cluster(_) | Waiting::Departure(_) => 20_000,
+            // One after the other: as long as a run may wait at all.
+            Waiting::Turn(_) => 75_000,
+            Waiting::Start(_) | Waiting::Snap(_) => 60_000,
+            Waiting::Leave(_) | Waiting::Quorum(_) | Waiting::Restarts(_) => 30_000,
+            Waiting::Cluster(_) | Waiting::Departure(_) | Waiting::Snapd(_) => 20_000,
             Waiting::Clients => 15_000,
             Waiting::Members(_) => 6_000,
+        }
+    }
+
+    /// What is waited for, whatever is told of it meanwhile.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Waiting::Start(_) => "start",
+            Waiting::Restarts(_) => "restarts",
+            Waiting::Quorum(_) => "quorum",
+            Waiting::Turn(_) => "turn",
+            Waiting::Cluster(_) => "cluster",
+            Waiting::Leave(_) => "leave",
+            Waiting::Departure(_) => "departure",
+            Waiting::Clients => "clients",
+            Waiting::Snap(_) => "snap",
+            Waiting::Snapd(_) => "snapd",
+            Waiting::Members(_) => "members",
         }
     }
 
@@ -116,7 +142,11 @@ impl Waiting {
             Waiting::Clients => {
                 Status::waiting("Changing the CA: giving clients time to read what they were given")
             }
-            Waiting::Quorum(status) | Waiting::Members(status) => status.clone(),
+            Waiting::Quorum(status)
+            | Waiting::Members(status)
+            | Waiting::Restarts(status)
+            | Waiting::Snap(status)
+            | Waiting::Snapd(status) => status.clone(),
         }
     }
 }

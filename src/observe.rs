@@ -8,11 +8,14 @@ mod host;
 mod juju;
 mod kept;
 mod place;
+mod service;
+mod snapd;
 mod storage;
 mod v2_store;
 
 pub use etcd::{own_endpoints, status_at, status_of};
 pub use juju::Facts;
+pub use service::last_words;
 
 use anyhow::Result;
 
@@ -45,9 +48,11 @@ pub struct Local {
 /// # Errors
 /// When this machine's own files or service cannot be read at all.
 pub async fn local() -> Result<Local> {
-    let host = host::look().await?;
+    let mut host = host::look().await?;
     let doors = etcd::Doors { own: own_endpoints(&host), others: Vec::new(), cluster: None };
-    Ok(Local { etcd: etcd::look(&host, &doors).await, host })
+    let mut etcd = etcd::look(&host, &doors).await;
+    service::judge(&mut host, &mut etcd).await;
+    Ok(Local { host, etcd })
 }
 
 /// The world as it is now.
@@ -70,9 +75,13 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     // While a restore is under way this unit's own server knows better than the databag which cluster counts.
     let agreed = facts.peers.cluster.cluster.or_else(|| UnitRecord::read(&facts.peers.own).cluster);
     let cluster = agreed.filter(|_| host.restore.is_none());
+    if !facts.event.is_leaving() {
+        host.snapd_says = snapd::look(&host, tried, &facts.snapd_says).await;
+    }
     let others = facts.member_endpoints(cluster);
     let doors = etcd::Doors { own: own_endpoints(&host), others, cluster };
     let mut etcd = etcd::look(&host, &doors).await;
+    service::judge(&mut host, &mut etcd).await;
     etcd.v2_store = v2_store::look(facts, &host, &etcd.door).await;
     host.following = channel::following(facts, &host, &etcd).await;
     let now_s = clock::now_s();

@@ -16,6 +16,10 @@ use crate::world::{Tried, World};
 
 /// The longest path of rules is far shorter; more steps than this mean that two rules undo each other.
 const STEPS_MAX: usize = 40;
+/// A step that was done this often in a row and is decided again has changed nothing.
+const SAME_MAX: u32 = 2;
+/// What a step has changed may show a moment later: a member hears of its own promotion by its log.
+const EFFECT_MAX: Duration = Duration::from_secs(5);
 /// All waiting of one hook together: Juju shows nothing of a unit while its hook runs.
 const WAITING_MAX: Duration = Duration::from_secs(75);
 /// A refused step is tried again for this long.
@@ -62,15 +66,39 @@ impl Waited {
     }
 }
 
+/// The steps that were done.
+#[derive(Debug, Default)]
+struct Steps {
+    count: usize,
+    /// The last one, and how often it was done in a row.
+    last: Option<(Step, u32)>,
+}
+
+impl Steps {
+    fn add(&mut self, step: &Step) {
+        self.count += 1;
+        let times = match &self.last {
+            Some((last, times)) if last == step => times + 1,
+            _ => 1,
+        };
+        self.last = Some((step.clone(), times));
+    }
+
+    fn is_without_effect(&self, step: &Step) -> bool {
+        self.last.as_ref().is_some_and(|(last, times)| last == step && *times >= SAME_MAX)
+    }
+}
+
 /// One run's progress through the loop.
 struct Run<'a> {
     facts: &'a Facts,
     tools: &'a Tools,
     tried: Tried,
+    steps: Steps,
     since: Instant,
     waited: Waited,
     /// Since when, and for what, the run is waiting without a break.
-    waiting: Option<(Instant, String)>,
+    waiting: Option<(Instant, &'static str)>,
     told: bool,
 }
 
@@ -80,6 +108,7 @@ impl<'a> Run<'a> {
             facts,
             tools,
             tried: Tried::default(),
+            steps: Steps::default(),
             since: Instant::now(),
             waited: Waited::default(),
             waiting: None,
@@ -89,15 +118,14 @@ impl<'a> Run<'a> {
 
     /// Ends with the world as it was last seen and the status to show.
     async fn settle(mut self) -> Result<(World, Status)> {
-        let mut last = String::new();
-        for _ in 0..STEPS_MAX.saturating_mul(10) {
+        loop {
             self.tried.lasted_s = self.since.elapsed().as_secs();
             let world = observe::world(self.facts, self.tools, &self.tried).await?;
             match decide::next(&world) {
                 Next::Done(status) => return Ok((world, status)),
                 Next::Wait(reason) => {
                     let patience = Duration::from_millis(reason.patience_ms());
-                    if !self.wait(&reason.to_string(), patience).await {
+                    if !self.wait(reason.name(), &reason.to_string(), patience).await {
                         return Ok((world, reason.status()));
                     }
                 }
@@ -105,24 +133,45 @@ impl<'a> Run<'a> {
                     if let Some(error) = self.tried.in_vain(step.name()) {
                         return Ok((world, Status::waiting(format!("{step}: {error}"))));
                     }
-                    last = step.to_string();
+                    if self.steps.is_without_effect(&step) {
+                        self.await_effect(&step).await;
+                        continue;
+                    }
+                    if self.steps.count >= STEPS_MAX {
+                        anyhow::bail!("cannot settle after {STEPS_MAX} steps; the next one would be: {step}");
+                    }
                     self.perform(&step, &world).await;
                 }
             }
         }
-        anyhow::bail!("cannot settle: the steps do not come to an end; the last one was: {last}")
+    }
+
+    /// It is not done a third time. For etcd its own words tell why.
+    async fn await_effect(&mut self, step: &Step) {
+        let reason = format!("{step}: waiting for its effect");
+        if self.wait("effect", &reason, EFFECT_MAX).await {
+            return;
+        }
+        let why = match step {
+            Step::StartService | Step::RestartService => observe::last_words().await,
+            _ => format!("done {SAME_MAX} times, and nothing has changed"),
+        };
+        self.tried.not_yet.remove(step.name());
+        self.give_up(step, why);
     }
 
     async fn perform(&mut self, step: &Step, world: &World) {
         match act::perform(step, world, self.tools).await {
             Ok(()) => {
+                self.steps.add(step);
+                self.tried.done.insert(step.name());
                 self.waiting = None;
                 self.waited.pause();
                 tracing::info!("{step}");
             }
             Err(Trouble::NotYet(reason)) => {
                 self.tried.not_yet.insert(step.name());
-                if !self.wait(&reason, REFUSED_MAX).await {
+                if !self.wait(step.name(), &reason, REFUSED_MAX).await {
                     self.give_up(step, reason);
                 }
             }
@@ -139,13 +188,14 @@ impl<'a> Run<'a> {
         self.waiting = None;
     }
 
-    /// Sleeps a moment; false when `reason` has lasted for `patience`, or the run has waited enough.
-    async fn wait(&mut self, reason: &str, patience: Duration) -> bool {
+    /// Sleeps a moment; false when waiting for this (`name`) has lasted for `patience`, or the run has waited enough. `reason`
+    /// tells the operator of it, and may change.
+    async fn wait(&mut self, name: &'static str, reason: &str, patience: Duration) -> bool {
         let since = match &self.waiting {
-            Some((since, same)) if same == reason => *since,
+            Some((since, same)) if *same == name => *since,
             _ => Instant::now(),
         };
-        self.waiting = Some((since, reason.to_owned()));
+        self.waiting = Some((since, name));
         if self.waited.add_until(Instant::now()) > WAITING_MAX || since.elapsed() > patience {
             return false;
         }
@@ -171,6 +221,19 @@ impl<'a> Run<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_that_is_decided_a_third_time_in_a_row_has_no_effect() {
+        let (start, stop) = (Step::StartService, Step::StopService);
+        let mut steps = Steps::default();
+        steps.add(&start);
+        assert!(!steps.is_without_effect(&start), "it may be needed twice");
+        steps.add(&start);
+        assert!(steps.is_without_effect(&start) && !steps.is_without_effect(&stop));
+        steps.add(&stop);
+        assert!(!steps.is_without_effect(&start), "something else was done since");
+        assert_eq!(steps.count, 3);
+    }
 
     #[test]
     fn looking_counts_as_waiting_and_work_does_not() {

@@ -8,7 +8,10 @@ mod data;
 mod following;
 mod kept;
 mod reading;
+mod service;
+mod snapd;
 mod standing;
+mod tried;
 mod unread;
 
 pub use credentials::Credentials;
@@ -16,7 +19,10 @@ pub use data::{Data, Moved, Place, V2Store};
 pub use following::{Following, is_followed};
 pub use kept::{Kept, KeptCopy};
 pub use reading::Reading;
+pub use service::{Lifetime, Service};
+pub use snapd::{SnapdSays, Unready};
 pub use standing::Standing;
+pub use tried::Tried;
 pub use unread::{CANNOT_BE_READ, Unread};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +77,7 @@ pub struct World {
     pub host: Host,
     /// etcd, here and elsewhere.
     pub etcd: Etcd,
-    /// What this very run has already tried without success.
+    /// What this very run has already tried.
     pub tried: Tried,
     /// Unix time in seconds.
     pub now_s: u64,
@@ -211,6 +217,8 @@ pub struct Checks {
 pub struct Host {
     /// The etcd snap.
     pub snap: Reading<Option<Installed>>,
+    /// Why it is there and cannot be used just now.
+    pub unready: Option<Unready>,
     /// What to install it from when it is missing.
     pub source: Option<Source>,
     /// Debian's package of etcd is here too.
@@ -219,6 +227,8 @@ pub struct Host {
     pub releases: Releases,
     /// etcd's service.
     pub service: Service,
+    /// How it has fared since somebody last asked for its start.
+    pub lifetime: Lifetime,
     /// The service's restart rules are in place.
     pub drop_in: Option<String>,
     /// etcd's configuration file.
@@ -265,6 +275,8 @@ pub struct Host {
     pub restart_due: Option<String>,
     /// What this charm has set in snapd, by snapd's names; a store proxy by its URL; under `hold` what snapd answered to that.
     pub snapd: BTreeMap<String, String>,
+    /// What snapd itself says of that.
+    pub snapd_says: SnapdSays,
     /// The channel that the snap follows.
     pub following: Following,
     /// A move of the snap that has not come to its end.
@@ -282,19 +294,6 @@ pub struct Releases {
     pub ready: Vec<Release>,
     /// The unit file of their service.
     pub unit: Option<String>,
-}
-
-/// etcd's service as systemd sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Service {
-    /// There is no such service.
-    Missing,
-    /// Not running.
-    Stopped,
-    /// Running or on the way.
-    Running,
-    /// It has given up or exits again and again: its result and last words.
-    Failing(String),
 }
 
 /// etcd, as far as it answers.
@@ -350,29 +349,6 @@ pub enum Health {
     Healthy,
     /// It does not: why.
     Unhealthy(String),
-}
-
-/// Steps that this run could not do, by [`crate::step::Step::name`].
-#[derive(Debug, Clone, Default)]
-pub struct Tried {
-    /// Given up in this run, with the last error.
-    pub in_vain: BTreeMap<&'static str, String>,
-    /// Refused for the moment, the last time they were tried.
-    pub not_yet: BTreeSet<&'static str>,
-    /// How long this run has lasted, in seconds. What Juju knows was read at its begin.
-    pub lasted_s: u64,
-}
-
-impl Tried {
-    /// The error of the last vain try of this kind of step.
-    pub fn in_vain(&self, step: &str) -> Option<&str> {
-        self.in_vain.get(step).map(String::as_str)
-    }
-
-    /// Whether this kind of step was refused for the moment.
-    pub fn not_yet(&self, step: &str) -> bool {
-        self.not_yet.contains(step)
-    }
 }
 
 impl World {

@@ -22,7 +22,8 @@ pub(super) async fn write(write: &BTreeMap<String, String>, remove: &[String]) -
     }
     let agent = Service::new("nagios-nrpe-server");
     let state = agent.state().await.context("cannot read the state of the monitoring agent")?;
-    if state.load != Load::NotFound {
+    // Where there is none, or an administrator has masked it, nobody reads them.
+    if state.load == Load::Loaded {
         agent.restart().await.context("cannot restart the monitoring agent")?;
     }
     files::remove_if_exists(host::NRPE_DUE)

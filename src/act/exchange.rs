@@ -2,7 +2,7 @@
 //! put back wherever its data allows it, and is not tried again by itself; an exchange that is killed at any point is
 //! brought to its end, forwards or backwards, by the next run.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::way_back::{self, Barred, installed};
 use super::{Trouble, membership, snap};
@@ -30,11 +30,8 @@ pub(super) async fn exchange(
 
 /// What a run that was killed has left: snapd goes on without it.
 pub(super) async fn finish(moving: &Moving, world: &World) -> Result<(), Trouble> {
-    let from_release = world.host.releases.current.is_some();
-    if !from_release
-        && Snap::new("etcd").is_changing().await.context("cannot tell whether snapd is at work on etcd")?
-    {
-        return Err(Trouble::NotYet("snapd is still at work on the etcd snap".to_owned()));
+    if world.host.releases.current.is_none() {
+        await_snapd().await?;
     }
     let ended = if let Some(why) = &moving.back {
         go_back(moving, why, world).await
@@ -49,6 +46,23 @@ pub(super) async fn finish(moving: &Moving, world: &World) -> Result<(), Trouble
         tracing::warn!(error = %why, "the restart lock was not given back and ends with its lease");
     }
     ended
+}
+
+/// Right after a boot snapd does not answer yet, and what it has installed may not be mounted.
+async fn await_snapd() -> Result<(), Trouble> {
+    let snap = Snap::new("etcd");
+    match snap.is_changing().await {
+        Ok(false) => {}
+        Ok(true) => return Err(Trouble::NotYet("snapd is still at work on the etcd snap".to_owned())),
+        Err(error) if error.passes() => return Err(Trouble::NotYet(error.to_string())),
+        Err(error) => {
+            return Err(anyhow!(error).context("cannot tell whether snapd is at work on etcd").into());
+        }
+    }
+    match snap.installed() {
+        Err(error) if error.passes() => Err(Trouble::NotYet(error.to_string())),
+        _ => Ok(()),
+    }
 }
 
 async fn start(world: &World) -> Result<(), Trouble> {

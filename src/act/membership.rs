@@ -9,7 +9,7 @@ use super::{Trouble, files};
 use crate::decide::{self, Company, Errand};
 use crate::etcd::{self, Client, Credentials, Lock, MemberId, Taken};
 use crate::healed::Healed;
-use crate::host;
+use crate::host::{self, Active};
 use crate::observe;
 use crate::step::Removal;
 use crate::world::{Door, World};
@@ -228,9 +228,9 @@ pub(super) async fn serve_again(world: &World) -> Result<(), Trouble> {
     while Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let state = service.state().await.map_err(anyhow::Error::from)?;
-        if state.restarts > RESTARTS_MAX {
-            let log = service.journal_tail(3).await.unwrap_or_default();
-            return Err(Trouble::Failed(format!("etcd does not start: {}", log.trim())));
+        if state.restarts > RESTARTS_MAX || state.active == Active::Failed {
+            let words = observe::last_words().await;
+            return Err(Trouble::Failed(format!("etcd does not start: {words}")));
         }
         if let Ok(client) = own(world).await
             && client.prove_quorum().await.is_ok()
@@ -238,5 +238,6 @@ pub(super) async fn serve_again(world: &World) -> Result<(), Trouble> {
             return Ok(files::restart_is_done()?);
         }
     }
-    Err(Trouble::Failed("etcd did not serve again after its restart".to_owned()))
+    let words = observe::last_words().await;
+    Err(Trouble::Failed(format!("etcd did not serve again after its restart; its last words: {words}")))
 }

@@ -6,13 +6,16 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 
 use super::Trouble;
-use crate::decide::{COMMON, HOLD, STORE_PROXY};
+use crate::decide::{self, COMMON, HOLD, STORE_ID, STORE_PROXY};
 use crate::etcd::{Channel, Track, Version};
 use crate::host::{self, Snap, SnapError, Written, files};
 use crate::juju::{Status, Tools};
 use crate::release;
 use crate::step::Source;
 use crate::world::{Reading, World};
+
+/// A snapd that has not answered for so long, in seconds, is not just coming up.
+const SNAPD_COMES_UP_S: u64 = 20;
 
 /// The snap starts its service at once, without a configuration: it is stopped until it has one.
 pub(super) async fn install(source: &Source, tools: &Tools) -> Result<()> {
@@ -43,42 +46,62 @@ async fn become_another(etcd: &Snap, channel: &Channel) -> Result<()> {
     Ok(())
 }
 
-/// A snapd before 2.58 cannot, and says so once.
+/// A snapd before 2.58 cannot, and says so once; its version is noted.
 pub(super) async fn hold(world: &World) -> Result<()> {
     let answer = match Snap::new("etcd").hold().await {
-        Ok(()) => "held",
+        Ok(()) => "held".to_owned(),
         Err(error @ SnapError::Unsupported { .. }) => {
             tracing::warn!(error = %error, "automatic refreshes of the etcd snap cannot be held");
-            "unsupported"
+            let version = Snap::daemon_version().await.context("cannot ask snapd for its version")?;
+            decide::hold_unsupported(&version.unwrap_or_default())
         }
         Err(error) => return Err(error).context("cannot hold automatic refreshes of the etcd snap"),
     };
     let mut options = world.host.snapd.clone();
-    options.insert(HOLD.to_owned(), answer.to_owned());
+    options.insert(HOLD.to_owned(), answer);
     keep(&options)
 }
 
 /// What is about to change is noted before snapd hears of it, without a value: whoever is killed in between neither takes
 /// it for done nor forgets to take it back.
 pub(super) async fn set_snapd(wanted: &BTreeMap<String, String>, world: &World) -> Result<()> {
-    let old = &world.host.snapd;
-    let value = |key: &String| wanted.get(key).cloned().unwrap_or_default();
-    let mut changes: BTreeMap<String, String> = old
-        .keys()
-        .chain(wanted.keys())
-        .filter(|key| old.get(*key) != wanted.get(*key))
-        .map(|key| (key.clone(), value(key)))
-        .collect();
+    let (old, now) = (&world.host.snapd, world.host.snapd_says.options.known());
+    let mut changes = changes(wanted, old, now);
     let mut noted = old.clone();
     noted.extend(changes.keys().map(|key| (key.clone(), String::new())));
     keep(&noted)?;
+    let mut wanted = wanted.clone();
     if let Some(url) = changes.get_mut(STORE_PROXY)
         && !url.is_empty()
     {
         *url = store_behind(url, world).await?;
+        wanted.insert(STORE_ID.to_owned(), url.clone());
     }
     Snap::set_system(&changes).await.context("cannot set snapd's options")?;
-    keep(wanted)
+    keep(&wanted)
+}
+
+/// What snapd is to be told: what is wanted and was not told or is not so any more, and an empty value for what was told and
+/// is not wanted any more. What somebody else has set over that is theirs. `now`: what snapd says, if it does.
+fn changes(
+    wanted: &BTreeMap<String, String>,
+    old: &BTreeMap<String, String>,
+    now: Option<&BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let is_set = |key: &str, value: &String| {
+        let set = if key == STORE_PROXY { old.get(STORE_ID) } else { Some(value) };
+        now.is_none_or(|now| now.get(key) == set)
+    };
+    let is_option = |key: &&String| ![HOLD, STORE_ID].contains(&key.as_str());
+    let change = |key: &String| match (old.get(key), wanted.get(key)) {
+        (Some(old), Some(wanted)) if old == wanted && is_set(key, old) => None,
+        (_, Some(wanted)) => Some(wanted.clone()),
+        // Begun by a run that was killed: nobody knows what came of it.
+        (Some(old), None) if old.is_empty() || is_set(key, old) => Some(String::new()),
+        (_, None) => None,
+    };
+    let keys = old.keys().chain(wanted.keys()).filter(is_option);
+    keys.filter_map(|key| Some((key.clone(), change(key)?))).collect()
 }
 
 fn keep(options: &BTreeMap<String, String>) -> Result<()> {
@@ -121,28 +144,66 @@ pub(super) async fn write_drop_in(text: &str) -> Result<()> {
 /// snapd stops the service, copies its data and starts it on the copy: one that is started in between writes what the copy
 /// does not have, and its member forgets what it has promised.
 pub(super) async fn start_service(world: &World) -> Result<(), Trouble> {
-    if matches!(world.host.snap, Reading::Known(Some(_))) && is_changing().await {
-        return Err(Trouble::NotYet("snapd is at work on the etcd snap".to_owned()));
+    if matches!(world.host.snap, Reading::Known(Some(_))) {
+        match Snap::new("etcd").is_changing().await {
+            Ok(false) => {}
+            Ok(true) => return Err(Trouble::NotYet("snapd is at work on the etcd snap".to_owned())),
+            // After a boot it goes on with what it was at before.
+            Err(error) if error.passes() && world.tried.lasted_s < SNAPD_COMES_UP_S => {
+                return Err(Trouble::NotYet(error.to_string()));
+            }
+            // One that does not answer at all copies nothing.
+            Err(error) => {
+                tracing::warn!(error = %error, "snapd does not tell whether it is at work on etcd");
+            }
+        }
     }
     Ok(start().await?)
 }
 
-/// A snapd that does not answer copies nothing.
-async fn is_changing() -> bool {
-    Snap::new("etcd").is_changing().await.unwrap_or_else(|error| {
-        tracing::warn!(error = %error, "snapd does not tell whether it is at work on etcd");
-        false
-    })
-}
-
 /// A server that has given up too. One that runs already, or that snapd has started, is left alone.
 pub(super) async fn start() -> Result<()> {
-    let service = host::etcd_service();
-    service.reset_failed().await.context("cannot reset the service's failures")?;
-    service.enable().await.context("cannot enable etcd's service")?;
-    service.start_no_block().await.context("cannot start etcd's service")
+    host::etcd_service().bring_up().await.context("cannot start etcd's service")
 }
 
 pub(super) async fn stop_service() -> Result<()> {
     host::etcd_service().disable_now().await.context("cannot stop etcd's service")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn only_what_is_still_this_charms_is_taken_back() {
+        let old = map(&[
+            ("proxy.http", "http://a"),
+            ("proxy.store", "http://s"),
+            ("store-id", "s"),
+            ("hold", "held"),
+        ]);
+        let set = map(&[("proxy.http", "http://a"), ("proxy.store", "s")]);
+        let of_others = map(&[("proxy.http", "http://theirs"), ("proxy.store", "theirs")]);
+        let gone = map(&[("proxy.http", ""), ("proxy.store", "")]);
+        let none = map(&[("hold", "held")]);
+        assert_eq!(changes(&none, &old, Some(&set)), gone);
+        assert_eq!(changes(&none, &old, None), gone);
+        assert_eq!(changes(&none, &old, Some(&of_others)), map(&[]));
+        assert_eq!(changes(&none, &map(&[("proxy.http", "")]), Some(&of_others)), map(&[("proxy.http", "")]));
+    }
+
+    #[test]
+    fn what_is_wanted_is_told_where_it_is_not_so() {
+        let old = map(&[("proxy.http", "http://a"), ("proxy.store", "http://s"), ("store-id", "s")]);
+        let set = map(&[("proxy.http", "http://a"), ("proxy.store", "s")]);
+        assert_eq!(changes(&old, &old, Some(&set)), map(&[]));
+        let told = map(&[("proxy.http", "http://a"), ("proxy.store", "http://s")]);
+        assert_eq!(changes(&old, &old, Some(&map(&[]))), told);
+        let new = map(&[("proxy.http", "http://b"), ("proxy.store", "http://s"), ("store-id", "s")]);
+        assert_eq!(changes(&new, &old, Some(&set)), map(&[("proxy.http", "http://b")]));
+    }
 }

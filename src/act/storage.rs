@@ -105,9 +105,7 @@ pub(super) async fn move_data(
             Ok(()) => files::write_config(new.0, new.1, false, world),
             Err(error) => Err(error),
         };
-        let service = host::etcd_service();
-        service.enable().await.context("cannot enable etcd's service")?;
-        service.start_no_block().await.context("cannot start etcd's service")?;
+        host::etcd_service().bring_up().await.context("cannot start etcd's service")?;
         let serves = membership::serve_again(world).await;
         moved?;
         serves?;

@@ -1,10 +1,10 @@
 //! etcd must be there before anything else can happen, and its service must be under our rules before it runs.
 
-use super::{Next, minors, release};
+use super::{Next, Waiting, minors, release};
 use crate::juju::Status;
 use crate::options::Options;
 use crate::step::{Source, Step};
-use crate::world::{Reading, World};
+use crate::world::{Reading, Unready, World};
 
 /// Restarts without limit: a server that cannot reach its peers yet must be tried again for as long as it
 /// takes, while the unconfigured snap must not use up systemd's start limit (it exits at once without a file).
@@ -19,12 +19,29 @@ pub(super) fn next(w: &World) -> Option<Next> {
         return release::unit_file(w).or_else(|| restart_rules(w));
     }
     match &w.host.snap {
-        Reading::Unknown(cause) => {
-            Some(Next::Done(Status::blocked(format!("Cannot tell whether etcd is installed: {cause}"))))
-        }
+        Reading::Unknown(cause) => Some(match &w.host.unready {
+            Some(unready) => Next::Wait(Waiting::Snap(not_usable(w, unready))),
+            None => {
+                let see = "see snap list etcd on this unit";
+                Next::Done(Status::blocked(format!("Cannot tell whether etcd is installed: {cause}: {see}")))
+            }
+        }),
         Reading::Known(None) => Some(install(w)),
         Reading::Known(Some(_)) => restart_rules(w).or_else(|| minors::fit_in(w)),
     }
+}
+
+/// What the operator sees if that does not pass.
+fn not_usable(w: &World, unready: &Unready) -> Status {
+    let run = format!("juju exec --unit {} --", w.unit);
+    Status::blocked(match unready {
+        Unready::NotMounted(revision) => format!(
+            "The etcd snap (revision {revision}) is not mounted: {run} systemctl restart snap-etcd-{revision}.mount"
+        ),
+        Unready::NotInUse => format!(
+            "The etcd snap is disabled, or snapd is at work on it: see {run} snap changes etcd, and enable it with {run} snap enable etcd"
+        ),
+    })
 }
 
 fn restart_rules(w: &World) -> Option<Next> {

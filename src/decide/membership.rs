@@ -5,7 +5,7 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
-use super::{Next, Waiting, addresses, healing, minors, ports, quorum, restoring, service, status};
+use super::{Next, Waiting, addresses, healing, minors, ports, quorum, restoring, service, starting, status};
 use crate::etcd::{Member, MemberId};
 use crate::juju::Status;
 use crate::step::{Removal, Step};
@@ -49,7 +49,7 @@ fn await_answer(w: &World, says: &str) -> Next {
     }
     Next::Wait(match status::mute_without_quorum(w, says) {
         Some(status) => Waiting::Quorum(status),
-        None => Waiting::Start(says.to_owned()),
+        None => return starting::wait(w, says),
     })
 }
 
@@ -109,10 +109,10 @@ fn newcomer(w: &World) -> Next {
             Door::Mute(says) => says.clone(),
             Door::Open(_) | Door::Closed => "it has no data yet".to_owned(),
         };
-        return Next::Wait(Waiting::Start(says));
+        return starting::wait(w, &says);
     }
-    if let (Service::Failing(words), Some(_)) = (&w.host.service, w.tried.in_vain("start-service")) {
-        return Next::Done(Status::blocked(format!("etcd does not start: {words}")));
+    if let Some(status) = starting::in_vain(w) {
+        return Next::Done(status);
     }
     if let Err(errors) = &w.options {
         return Next::Done(super::status::wrong_options(errors));

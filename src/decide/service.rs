@@ -3,12 +3,12 @@
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
 use super::ports::{self, Ports, peer_url};
-use super::{Next, addresses, status, upgrade};
+use super::{Next, addresses, starting, status};
 use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
 use crate::options::{EnableV2, INSECURE_PORT, Options};
 use crate::step::Step;
-use crate::world::{Door, Service, V2Store, World};
+use crate::world::{Door, V2Store, World};
 
 pub(super) use crate::etcd::{host_of, url};
 
@@ -59,14 +59,13 @@ pub(super) fn start_as_joiner(w: &World, members: &[Member]) -> Next {
 
 /// Start a member that has its data: membership comes from its disk.
 pub(super) fn start(w: &World) -> Next {
-    if let (Service::Failing(words), Some(_)) = (&w.host.service, w.tried.in_vain("start-service")) {
-        let more = upgrade::why_it_is_down(w).map(|why| format!(" ({why})")).unwrap_or_default();
-        return Next::Done(Status::blocked(format!("etcd does not start: {words}{more}")));
+    if let Some(status) = starting::in_vain(w) {
+        return Next::Done(status);
     }
     match (&w.options, &w.host.config) {
         (Ok(_), _) => write_or_start(w, grown_up(w)),
         // Wrong options never keep etcd down: it runs on with what it had.
-        (Err(_), Some(_)) => Next::Do(Step::StartService),
+        (Err(_), Some(_)) => starting::start(w),
         (Err(errors), None) => Next::Done(status::wrong_options(errors)),
     }
 }
@@ -87,7 +86,7 @@ fn write_or_start(w: &World, birth: Birth) -> Next {
     let Some(settings) = settings(w, options, birth) else { return no_address() };
     let is_written = w.host.config.as_ref() == Some(&settings.render(&version));
     if is_written {
-        Next::Do(Step::StartService)
+        starting::start(w)
     } else {
         Next::Do(Step::WriteConfig { settings: Box::new(settings), version, restart: false })
     }

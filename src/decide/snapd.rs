@@ -17,20 +17,50 @@ const STEP: &str = "set-snapd";
 pub(super) const TIMER: &str = "refresh.timer";
 /// snapd's name for a store proxy; here by its URL.
 pub const STORE: &str = "proxy.store";
+/// Remembered among them: the name by which snapd knows the store proxy.
+pub const STORE_ID: &str = "store-id";
 /// Remembered among them: how snapd answered when it was told not to refresh etcd by itself.
 pub const HOLD: &str = "hold";
 
-/// Before anything is installed: the store may be behind a proxy.
+/// Before anything is installed: the store may be behind a proxy. And whenever somebody else has told snapd otherwise.
 pub(super) fn next(w: &World) -> Option<Next> {
     let wanted = wanted(w, w.options.as_ref().ok()?);
-    (wanted != w.host.snapd && w.tried.in_vain(STEP).is_none()).then_some(Next::Do(Step::SetSnapd(wanted)))
+    let is_so = wanted == w.host.snapd && !overruled(w).any(|key| wanted.contains_key(key));
+    (!is_so && w.tried.in_vain(STEP).is_none()).then_some(Next::Do(Step::SetSnapd(wanted)))
+}
+
+/// Options that this charm has set and that are not so any more. While snapd does not say, they are as they were set.
+fn overruled(w: &World) -> impl Iterator<Item = &str> {
+    let now = w.host.snapd_says.options.known();
+    let noted = w.host.snapd.iter().filter(|(key, _)| ![HOLD, STORE_ID].contains(&key.as_str()));
+    noted.filter_map(move |(key, value)| {
+        let is = now?.get(key);
+        let set = if key == STORE { w.host.snapd.get(STORE_ID) } else { Some(value) };
+        (is != set).then_some(key.as_str())
+    })
 }
 
 /// Whoever installed etcd's snap: snapd would refresh, and so restart, all members in one window.
 pub(super) fn hold(w: &World) -> Option<Next> {
     let is_snap = matches!(w.host.snap, Reading::Known(Some(_))) && w.host.releases.current.is_none();
-    let is_told = w.host.snapd.contains_key(HOLD) || w.tried.in_vain("hold-snap").is_some();
-    (is_snap && !is_told).then_some(Next::Do(Step::HoldSnap))
+    let is_tried = w.tried.in_vain("hold-snap").is_some();
+    (is_snap && !is_held(w) && !is_tried).then_some(Next::Do(Step::HoldSnap))
+}
+
+/// As far as snapd says now: somebody may have taken the hold back, or brought a snapd that knows the word.
+fn is_held(w: &World) -> bool {
+    let says = &w.host.snapd_says;
+    match (w.host.snapd.get(HOLD).map(String::as_str), says.version.known()) {
+        (None, _) => false,
+        (Some("held"), _) => says.held.known() != Some(&false),
+        (Some(_), None) => true,
+        (Some(noted), Some(version)) => noted == unsupported(version),
+    }
+}
+
+/// What is noted of a snapd that cannot.
+pub fn unsupported(version: &str) -> String {
+    format!("unsupported by {version}")
 }
 
 /// What snapd did not take.
@@ -51,12 +81,15 @@ fn wanted(w: &World, options: &Options) -> BTreeMap<String, String> {
         None => (usable(&w.proxies.http), usable(&w.proxies.https), w.proxies.no.clone()),
     };
     let direct = direct.filter(|_| http.is_some() || https.is_some());
+    let store = &options.snap_store_proxy;
+    let store_id = w.host.snapd.get(STORE_ID).filter(|_| store.as_ref() == w.host.snapd.get(STORE)).cloned();
     let all = [
+        (STORE_ID, store_id),
         (TIMER, timer(w, &options.snapd_refresh)),
         ("proxy.http", http),
         ("proxy.https", https),
         ("proxy.no-proxy", direct),
-        (STORE, options.snap_store_proxy.clone()),
+        (STORE, store.clone()),
         (HOLD, held),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
@@ -86,7 +119,7 @@ mod tests {
     use super::*;
     use crate::world::Leadership;
 
-    fn options(values: serde_json::Value) -> Options {
+    fn options_of(values: serde_json::Value) -> Options {
         Options::parse(values.as_object().unwrap()).unwrap()
     }
 
@@ -94,7 +127,7 @@ mod tests {
     fn proxies_are_set_before_the_store_is_asked() {
         let mut w = first_hook(0);
         w.options =
-            Ok(options(serde_json::json!({"snap_proxy": "http://10.0.0.9:3128", "snapd_refresh": ""})));
+            Ok(options_of(serde_json::json!({"snap_proxy": "http://10.0.0.9:3128", "snapd_refresh": ""})));
         let Next::Do(Step::SetSnapd(set)) = next(&w) else { panic!("{:?}", next(&w)) };
         assert_eq!(set["proxy.http"], "http://10.0.0.9:3128");
         assert_eq!(set.len(), 2, "{set:?}");
@@ -114,13 +147,73 @@ mod tests {
         w.host.snapd.insert(HOLD.into(), "unsupported".into());
         assert!(matches!(next(&w), Next::Done(_)), "{:?}", next(&w));
         w.options =
-            Ok(options(serde_json::json!({"snap_proxy": "http://10.0.0.9:3128", "snapd_refresh": ""})));
+            Ok(options_of(serde_json::json!({"snap_proxy": "http://10.0.0.9:3128", "snapd_refresh": ""})));
         let Next::Do(Step::SetSnapd(set)) = next(&w) else { panic!("{:?}", next(&w)) };
         assert_eq!(set[HOLD], "unsupported", "it stays as it is");
         w.host.snapd = set;
-        w.options = Ok(options(serde_json::json!({"snapd_refresh": ""})));
+        w.options = Ok(options_of(serde_json::json!({"snapd_refresh": ""})));
         let Next::Do(Step::SetSnapd(set)) = next(&w) else { panic!("{:?}", next(&w)) };
         assert_eq!(set, BTreeMap::from([(HOLD.to_owned(), "unsupported".to_owned())]));
+    }
+
+    /// A member whose proxies and hold were told to snapd.
+    fn told() -> World {
+        let mut w = settled(0, &[member(0, false)]);
+        let options = serde_json::json!({
+            "snap_proxy": "http://10.0.0.9:3128", "snap_proxy_url": "http://10.0.0.8", "snapd_refresh": ""
+        });
+        w.options = Ok(options_of(options));
+        let told = [
+            ("proxy.http", "http://10.0.0.9:3128"),
+            ("proxy.https", "http://10.0.0.9:3128"),
+            (STORE, "http://10.0.0.8"),
+            (STORE_ID, "of-this-house"),
+            (HOLD, "held"),
+        ];
+        w.host.snapd = told.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        w.host.snapd_says.options = Reading::Known(BTreeMap::from([
+            ("proxy.http".to_owned(), "http://10.0.0.9:3128".to_owned()),
+            ("proxy.https".to_owned(), "http://10.0.0.9:3128".to_owned()),
+            (STORE.to_owned(), "of-this-house".to_owned()),
+            ("refresh.timer".to_owned(), "fri".to_owned()),
+        ]));
+        w.host.snapd_says.held = Reading::Known(true);
+        w
+    }
+
+    #[test]
+    fn what_somebody_else_has_told_snapd_since_is_told_anew() {
+        assert!(matches!(next(&told()), Next::Done(_)), "{:?}", next(&told()));
+        for (key, value) in
+            [("proxy.https", Some("http://other:1")), ("proxy.http", None), (STORE, Some("other"))]
+        {
+            let mut w = told();
+            let Reading::Known(now) = &mut w.host.snapd_says.options else { panic!() };
+            now.remove(key);
+            now.extend(value.map(|value| (key.to_owned(), value.to_owned())));
+            assert_eq!(next(&w), Next::Do(Step::SetSnapd(w.host.snapd.clone())), "{key}");
+            w.tried.in_vain.insert(STEP, "no snapd".into());
+            assert!(matches!(next(&w), Next::Done(_)), "{:?}", next(&w));
+            w.tried = crate::world::Tried::default();
+            w.host.snapd_says.options = Reading::Unknown("it does not answer".into());
+            assert!(matches!(next(&w), Next::Done(_)), "unknown is not otherwise");
+        }
+    }
+
+    #[test]
+    fn the_snap_is_held_again_where_that_was_taken_back_or_becomes_possible() {
+        let mut w = told();
+        w.host.snapd_says.held = Reading::Known(false);
+        assert_eq!(next(&w), Next::Do(Step::HoldSnap));
+        w.host.snapd_says.held = Reading::Unknown("it does not answer".into());
+        assert!(matches!(next(&w), Next::Done(_)));
+        w.host.snapd.insert(HOLD.into(), unsupported("2.57.6"));
+        for (version, holds) in [("2.57.6", false), ("2.63", true)] {
+            w.host.snapd_says.version = Reading::Known(version.into());
+            assert_eq!(next(&w) == Next::Do(Step::HoldSnap), holds, "{version}");
+        }
+        w.host.snapd.insert(HOLD.into(), "unsupported".into());
+        assert_eq!(next(&w), Next::Do(Step::HoldSnap), "noted without a version");
     }
 
     #[test]
@@ -153,7 +246,7 @@ mod tests {
                 .map(|number| {
                     let mut w = settled(number, &three);
                     w.leadership = Leadership::Follower;
-                    let options = options(serde_json::json!({"snapd_refresh": refresh}));
+                    let options = options_of(serde_json::json!({"snapd_refresh": refresh}));
                     super::wanted(&w, &options).remove(TIMER).unwrap()
                 })
                 .collect();

@@ -4,7 +4,7 @@ use super::{Next, Waiting, addresses, clients, healing, kept, leaving, requests,
 use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::Status;
 use crate::options::OptionError;
-use crate::world::{Door, Etcd, Health, Host, Reading, Roster, World};
+use crate::world::{Door, Etcd, Following, Health, Host, Reading, Roster, World};
 
 /// What is left to do when machines do not come back.
 const IF_LOST: &str = "if machines are lost for good, run the action recover-quorum on the best survivor";
@@ -28,6 +28,10 @@ pub(super) fn next(w: &World) -> Next {
     let status = of(w);
     if status.message.starts_with("UnHealthy") {
         return Next::Wait(Waiting::Members(status));
+    }
+    // Everything that does without snapd is done.
+    if matches!(w.host.following, Following::Busy(_)) {
+        return Next::Wait(Waiting::Snapd(status));
     }
     Next::Done(status)
 }

@@ -351,7 +351,8 @@ fn a_new_version_that_cannot_be_taken_back_is_told_of_until_it_serves() {
     w.etcd.roster = Roster::NobodyToAsk;
     w.host.service = Service::Failing("panic".into());
     w.tried.in_vain.insert("start-service", "it ended".into());
-    let told = "blocked etcd does not start: panic (channel 3.5/stable: the way back is barred)";
+    let told = "blocked etcd does not start: panic (channel 3.5/stable: the way back is barred); \
+                see juju exec --unit etcd/0 -- journalctl -u snap.etcd.etcd -n 50";
     assert_eq!(done(next(&w)).to_string(), told);
     (w.etcd.door, w.etcd.roster, w.host.service) = (door, roster, Service::Running);
     w.host.following = crate::world::Following::Named;

@@ -138,7 +138,9 @@ fn way<'a>(w: &World, options: &'a Options) -> Option<Way<'a>> {
 fn by_offer<'a>(w: &World, channel: &'a Channel, installed: Minor) -> Option<Way<'a>> {
     let offer = match &w.host.following {
         Following::Unasked | Following::Named => return None,
-        Following::Unknown(why) => return Some(Way::No(format!("channel {channel}: {why}"))),
+        Following::Busy(why) | Following::Unknown(why) => {
+            return Some(Way::No(format!("channel {channel}: {why}: snap list etcd on this unit")));
+        }
         Following::Another { offer } => offer,
     };
     Some(match (offer, channel.track) {

@@ -80,10 +80,12 @@ pub(super) fn first_hook(number: u32) -> World {
 fn bare_machine(unit: &crate::juju::UnitName) -> Host {
     Host {
         snap: Reading::Known(None),
+        unready: None,
         source: Some(Source::Channel("3.4/stable".parse().unwrap())),
         package: false,
         releases: Releases::default(),
         service: Service::Missing,
+        lifetime: Lifetime::default(),
         drop_in: None,
         config: None,
         credentials: None,
@@ -115,6 +117,7 @@ fn bare_machine(unit: &crate::juju::UnitName) -> Host {
         moving: None,
         upgrade_refused: None,
         snapd: BTreeMap::new(),
+        snapd_says: SnapdSays::nothing("it was not asked"),
     }
 }
 

@@ -13,6 +13,7 @@ mod config;
 mod damage;
 mod error;
 mod lock;
+mod log;
 mod maintenance;
 mod member;
 mod reach;
@@ -34,6 +35,7 @@ pub use config::{
 pub use damage::damage;
 pub use error::Error;
 pub use lock::{Holder, Lock, Taken};
+pub use log::telling;
 pub use maintenance::{KvHash, patience};
 pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
 pub use reach::reach;

@@ -2,8 +2,8 @@
 //! changes go through the `snap` command, whose refusals are told apart by their words.
 
 mod channels;
+mod settings;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +44,20 @@ pub enum SnapError {
         /// The snap.
         name: String,
     },
+    /// It is installed, and what it holds cannot be read yet: right after a boot its mount may still be on the way.
+    #[error("the {name} snap (revision {revision}) is not mounted")]
+    NotMounted {
+        /// The snap.
+        name: String,
+        /// The revision in use.
+        revision: String,
+    },
+    /// Revisions of it are there and none is in use: snapd is at work on it, or somebody has disabled it.
+    #[error("no revision of the {name} snap is in use")]
+    NotInUse {
+        /// The snap.
+        name: String,
+    },
     /// Another change was still going on after two minutes, or snapd did not come back.
     #[error("cannot change the snap while snapd is busy: {message}")]
     Busy {
@@ -73,6 +87,13 @@ pub enum SnapError {
     /// The `snap` command did not run to its end.
     #[error("cannot run the snap command to its end")]
     Process(#[source] ProcessError),
+}
+
+impl SnapError {
+    /// It may be over in a moment, without anybody's doing.
+    pub fn passes(&self) -> bool {
+        matches!(self, SnapError::Busy { .. } | SnapError::NotMounted { .. } | SnapError::NotInUse { .. })
+    }
 }
 
 /// An installed snap.
@@ -114,7 +135,7 @@ impl Snap {
     /// What is installed; `None` only if nothing is. Starts no program.
     ///
     /// # Errors
-    /// [`SnapError::Unreadable`].
+    /// [`SnapError::Unreadable`], [`SnapError::NotMounted`], [`SnapError::NotInUse`].
     pub fn installed(&self) -> Result<Option<Installed>, SnapError> {
         #[derive(Deserialize)]
         struct Meta {
@@ -137,12 +158,19 @@ impl Snap {
             Ok(target) => {
                 target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let home = self.mounts.join(&self.name);
+                let has_revisions = has_revisions(&home).map_err(|error| unreadable(&home, &error))?;
+                let name = self.name.clone();
+                return if has_revisions { Err(SnapError::NotInUse { name }) } else { Ok(None) };
+            }
             Err(error) => return Err(unreadable(&link, &error)),
         };
         let path = link.join("meta/snap.yaml");
         let text = files::read(&path).map_err(|error| unreadable(&path, &error))?;
-        let text = text.ok_or_else(|| unreadable(&path, &"missing: the snap is not mounted"))?;
+        let Some(text) = text else {
+            return Err(SnapError::NotMounted { name: self.name.clone(), revision });
+        };
         let meta: Meta = crate::yaml::from_str(&String::from_utf8_lossy(&text))
             .map_err(|error| unreadable(&path, &error))?;
         let version = match meta.version {
@@ -200,22 +228,6 @@ impl Snap {
         self.change(["connect", &format!("{}:{plug}", self.name)]).await
     }
 
-    /// Holds automatic refreshes of this snap for good; explicit ones still work. snapd 2.58 and later.
-    ///
-    /// # Errors
-    /// [`SnapError::Unsupported`] on an older snapd.
-    pub async fn hold(&self) -> Result<(), SnapError> {
-        self.change(["refresh", "--hold", &self.name]).await
-    }
-
-    /// Ends [`Snap::hold`].
-    ///
-    /// # Errors
-    /// As [`Snap::hold`].
-    pub async fn unhold(&self) -> Result<(), SnapError> {
-        self.change(["refresh", "--unhold", &self.name]).await
-    }
-
     /// Removes it; with `purge` without the copy of its data that snapd otherwise keeps for a while. Fine if it is not
     /// installed.
     ///
@@ -229,44 +241,12 @@ impl Snap {
         self.change(["remove"].into_iter().chain(flag).chain([self.name.as_str()])).await
     }
 
-    /// Sets options of snapd itself, such as `refresh.timer` or `proxy.http`, all or none; an empty value unsets one.
-    ///
-    /// # Errors
-    /// [`SnapError`].
-    pub async fn set_system(options: &BTreeMap<String, String>) -> Result<(), SnapError> {
-        if options.is_empty() {
-            return Ok(());
-        }
-        let pair = |(key, value): (&String, &String)| {
-            if value.is_empty() { format!("{key}!") } else { format!("{key}={value}") }
-        };
-        let words = ["set".to_owned(), "system".to_owned()].into_iter().chain(options.iter().map(pair));
-        Snap::new("system").change(words).await
-    }
-
     /// Gives snapd a file of signed statements.
     ///
     /// # Errors
     /// [`SnapError`].
     pub async fn acknowledge(file: &Path) -> Result<(), SnapError> {
         Snap::new("system").change([OsString::from("ack"), file.into()]).await
-    }
-
-    /// An option of snapd itself; `None` if it is not set.
-    ///
-    /// # Errors
-    /// [`SnapError`].
-    pub async fn get_system(key: &str) -> Result<Option<String>, SnapError> {
-        let run = Snap::new("system").command(["get", "system", key]);
-        let output = run.status().await.map_err(SnapError::Process)?;
-        if output.code == Some(0) {
-            return Ok(
-                Some(output.text().trim_end_matches('\n').to_owned()).filter(|value| !value.is_empty())
-            );
-        }
-        let words = words(&output);
-        // `snap "core" has no "refresh.timer" configuration option`
-        if words.contains("has no") { Ok(None) } else { Err(refusal("system", words)) }
     }
 
     /// Whether snapd is at work on it right now, asked by whomever; the one who asked may be gone.
@@ -310,6 +290,12 @@ impl Snap {
     }
 }
 
+/// Whether there is any: each is mounted in a directory of its own.
+fn has_revisions(home: &Path) -> std::io::Result<bool> {
+    let names = files::list(home)?;
+    Ok(names.iter().any(|name| home.join(name).join("meta/snap.yaml").exists()))
+}
+
 /// `snap changes`: a number, then the state of each. "Wait" is for a reboot, and "Hold" was given up.
 fn is_changing(table: &str) -> bool {
     let at_work = |line: &str| {
@@ -329,7 +315,13 @@ fn words(output: &Output) -> String {
 /// but the daemon's own socket.
 fn refusal(name: &str, message: String) -> SnapError {
     let says = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
-    if says(&["change in progress", "too early for operation", "cannot communicate with server"]) {
+    if says(&[
+        "change in progress",
+        "too early for operation",
+        "cannot communicate with server",
+        "daemon is stopping",
+        "daemon is restarting",
+    ]) {
         SnapError::Busy { message }
     } else if says(&["is not installed", "not installed (see", "no matching snaps installed"]) {
         SnapError::NotInstalled { name: name.to_owned() }

@@ -219,20 +219,35 @@ impl Context {
 /// The older settings `http-proxy` and so on are in the environment of every program that a hook starts. Juju does not have
 /// both kinds in one model.
 fn proxies(var: impl Fn(&str) -> Option<String>) -> Proxies {
+    let url = |name: &str| var(name).and_then(|text| address(&text));
+    let hosts = |name: &str| var(name).and_then(|text| list(&text));
     let charm = Proxies {
-        http: var("JUJU_CHARM_HTTP_PROXY"),
-        https: var("JUJU_CHARM_HTTPS_PROXY"),
-        no: var("JUJU_CHARM_NO_PROXY"),
+        http: url("JUJU_CHARM_HTTP_PROXY"),
+        https: url("JUJU_CHARM_HTTPS_PROXY"),
+        no: hosts("JUJU_CHARM_NO_PROXY"),
     };
     if charm.http.is_some() || charm.https.is_some() {
         return charm;
     }
-    let older = |lower: &str, upper: &str| var(lower).or_else(|| var(upper));
     Proxies {
-        http: older("http_proxy", "HTTP_PROXY"),
-        https: older("https_proxy", "HTTPS_PROXY"),
-        no: charm.no.or_else(|| older("no_proxy", "NO_PROXY")),
+        http: url("http_proxy").or_else(|| url("HTTP_PROXY")),
+        https: url("https_proxy").or_else(|| url("HTTPS_PROXY")),
+        no: charm.no.or_else(|| hosts("no_proxy")).or_else(|| hosts("NO_PROXY")),
     }
+}
+
+/// A proxy's address, which operators may have written with a line break behind it. What has blanks within is none.
+fn address(text: &str) -> Option<String> {
+    let text = text.trim();
+    let is_one_word = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_one_word.then(|| text.to_owned())
+}
+
+/// Hosts and networks, which operators write with commas, blanks and line breaks between them; with commas alone.
+fn list(text: &str) -> Option<String> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace() || c.is_control());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join(","))
 }
 
 /// The hook's name where a link in `hooks/` was run; `dispatch` itself says nothing.
@@ -349,6 +364,25 @@ mod tests {
         let both = [&older[..], &[("JUJU_CHARM_HTTPS_PROXY", "http://10.0.0.8:1")]].concat();
         let only = Proxies { https: some("http://10.0.0.8:1"), ..Proxies::default() };
         assert_eq!(parse(&both, "dispatch").unwrap().proxies, only, "two kinds are not mixed");
+    }
+
+    #[test]
+    fn proxies_are_read_however_operators_write_them() {
+        let parse = |http: &'static str, no: &'static str| {
+            let variables = [
+                ("JUJU_UNIT_NAME", "etcd/0"),
+                ("JUJU_VERSION", "3.6.0"),
+                ("JUJU_CHARM_DIR", "/charm"),
+                ("JUJU_CHARM_HTTP_PROXY", http),
+                ("JUJU_CHARM_NO_PROXY", no),
+            ];
+            parse(&variables, "dispatch").unwrap().proxies
+        };
+        let proxies =
+            parse("http://10.0.0.9:3128\n", "127.0.0.1,localhost\n10.0.0.0/8, \r\n\texample.com,\n");
+        assert_eq!(proxies.http.as_deref(), Some("http://10.0.0.9:3128"));
+        assert_eq!(proxies.no.as_deref(), Some("127.0.0.1,localhost,10.0.0.0/8,example.com"));
+        assert_eq!(parse("http://10.0.0.9:3128\nhttp://other", " \n,"), Proxies::default());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) async fn following(facts: &Facts, host: &Host, etcd: &Etcd) -> Follow
             Following::Another { offer: facts.offer.get_or_init(|| offer(channel)).await.clone() }
         }
         Ok(_) => Following::Named,
+        Err(error) if error.passes() => Following::Busy(error.to_string()),
         Err(error) => Following::Unknown(error.to_string()),
     }
 }

@@ -6,39 +6,31 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
-use super::{certificates, kept, place, storage};
+use super::{certificates, kept, place, service, snapd, storage};
 use crate::decide::{COMMANDS, COMMON, DATA, PLUGINS, SERVICES, is_own_check};
-use crate::etcd;
 use crate::healed::Healed;
-use crate::host::{self, Active, Installed, Load, files};
+use crate::host::{self, files};
 use crate::json;
 use crate::moving::Moving;
 use crate::restoring::Journal;
 use crate::state::StateFile;
 use crate::storage::Owner;
-use crate::world::{Checks, Credentials, Following, Host, Place, Reading, Releases, Service};
-
-/// A program that panics names every thread of its own.
-const LOG_LINES: usize = 400;
-/// Where its last words are looked for.
-const LAST_LINES: usize = 20;
+use crate::world::{Checks, Credentials, Following, Host, Lifetime, Place, Releases, SnapdSays};
 
 /// Where to install from is not this machine's knowledge and stays open.
 pub(super) async fn look() -> Result<Host> {
-    let snap = match host::Snap::new("etcd").installed() {
-        Ok(installed) => Reading::Known(installed),
-        Err(error) => Reading::Unknown(error.to_string()),
-    };
+    let (snap, unready) = snapd::installed();
     let releases = releases()?;
     let (root_data, volume) = (place::data(&Place::whole(DATA)), storage::volume()?);
     let config = text(format!("{COMMON}/etcd.conf.yml"))?;
-    let Found { service, runs_in, damage } = service(&snap, &releases).await?;
+    let service::Found { service, lifetime, runs_in, damage } = service::look(&snap, &releases).await?;
     let place = place::place(config.as_deref(), &root_data, &volume, runs_in.as_ref());
     let credentials = credentials()?;
     Ok(Host {
         source: None,
         package: host::package::is_installed().context("cannot tell whether Debian's etcd is installed")?,
         service,
+        lifetime: Lifetime { reading_s: service::reading_s(&place), ..lifetime },
         drop_in: text(host::etcd_service().dropin_path("charm"))?,
         config,
         standing: credentials.as_ref().and_then(certificates::standing),
@@ -66,14 +58,16 @@ pub(super) async fn look() -> Result<Host> {
         moving: Moving::read()?,
         restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
         upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
-        snapd: snapd()?,
+        snapd: told()?,
+        snapd_says: SnapdSays::nothing("it was not asked"),
         restore: Journal::read()?,
         releases,
         snap,
+        unready,
     })
 }
 
-fn snapd() -> Result<BTreeMap<String, String>> {
+fn told() -> Result<BTreeMap<String, String>> {
     let text = text(format!("{COMMON}/{}", host::SNAPD_OPTIONS))?.unwrap_or_default();
     let pair = |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(text.lines().filter_map(pair).collect())
@@ -87,48 +81,6 @@ fn releases() -> Result<Releases> {
         ready: releases.all().with_context(|| format!("cannot list {home}"))?,
         unit: text(host::RELEASE_UNIT)?,
     })
-}
-
-/// etcd's service.
-struct Found {
-    service: Service,
-    /// Where it has its data open.
-    runs_in: Option<Place>,
-    /// What it has found damaged.
-    damage: Option<&'static str>,
-}
-
-async fn service(snap: &Reading<Option<Installed>>, releases: &Releases) -> Result<Found> {
-    if matches!(snap, Reading::Known(None)) && releases.current.is_none() {
-        return Ok(Found { service: Service::Missing, runs_in: None, damage: None });
-    }
-    let service = host::etcd_service();
-    let state = service.state().await.context("cannot read the state of etcd's service")?;
-    let runs_in = state.main_pid.and_then(runs_in);
-    // With Restart=always a server that exits at once is always about to be started again.
-    let fails = state.active == Active::Failed || (state.active == Active::Activating && state.restarts > 2);
-    let log = if fails { Some(service.journal_tail(LOG_LINES).await.unwrap_or_default()) } else { None };
-    let service = match (state.load, state.active, &log) {
-        (Load::NotFound, ..) => Service::Missing,
-        (_, _, Some(log)) => Service::Failing(last_words(log)),
-        (_, Active::Active | Active::Reloading | Active::Activating, None) => Service::Running,
-        (_, _, None) => Service::Stopped,
-    };
-    let damage = log.as_deref().and_then(etcd::damage);
-    Ok(Found { service, runs_in, damage })
-}
-
-/// A server that has just ended, or has not opened its data yet, is nowhere.
-fn runs_in(pid: u32) -> Option<Place> {
-    let open = host::open_files(pid);
-    let open = open.inspect_err(|error| tracing::debug!(pid, error = %error, "its open files are not seen"));
-    place::of_open_files(&open.ok()?)
-}
-
-fn last_words(log: &str) -> String {
-    let telling = |line: &&str| ["error", "fatal", "panic", "cannot"].iter().any(|word| line.contains(word));
-    let last = || log.lines().rev().take(LAST_LINES);
-    last().find(telling).or(last().next()).unwrap_or("no reason in its log").to_owned()
 }
 
 pub(super) fn text(path: impl AsRef<Path>) -> Result<Option<String>> {

@@ -24,7 +24,7 @@ use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::relations::csr::{Answers, Refusals};
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
-use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading, Unread};
+use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading, SnapdSays, Unread};
 
 /// Everything read from Juju in this run. Fields mean what they do in [`crate::world::World`].
 #[derive(Debug, Clone)]
@@ -67,6 +67,8 @@ pub struct Facts {
     pub storage: Option<(String, Reading<PathBuf>)>,
     /// What the store has in the named channel: asked once a run, and only where it matters.
     pub offer: OnceCell<Option<Reading<Offer>>>,
+    /// What snapd says of what it was told.
+    pub snapd_says: OnceCell<SnapdSays>,
 }
 
 impl Facts {
@@ -155,6 +157,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         model: context.model_uuid.clone().unwrap_or_default(),
         storage,
         offer: OnceCell::new(),
+        snapd_says: OnceCell::new(),
     })
 }
 

@@ -70,7 +70,5 @@ pub async fn stop() -> Result<()> {
 /// # Errors
 /// systemd refuses.
 pub async fn start() -> Result<()> {
-    let service = host::etcd_service();
-    service.reset_failed().await.context("cannot reset the service's failures")?;
-    service.start_no_block().await.context("cannot start etcd")
+    host::etcd_service().bring_up().await.context("cannot start etcd")
 }

@@ -11,6 +11,8 @@ pub enum Following {
     Unasked,
     /// The named one, or snapd's table does not tell.
     Named,
+    /// snapd does not answer yet, as after a boot: why.
+    Busy(String),
     /// snapd could not be asked: why.
     Unknown(String),
     /// Another one.

@@ -39,6 +39,7 @@ mod scaling;
 mod sim;
 mod snapshots;
 mod sources;
+mod starting;
 mod storage;
 mod taking_over;
 mod unreadable;

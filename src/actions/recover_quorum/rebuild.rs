@@ -155,7 +155,7 @@ impl<'a> Rebuild<'a> {
             }
             let service = host::etcd_service();
             if service.state().await?.restarts > RESTARTS_MAX {
-                says = service.journal_tail(3).await.unwrap_or_default();
+                says = observe::last_words().await;
                 break;
             }
         }
@@ -174,10 +174,7 @@ impl<'a> Rebuild<'a> {
 
 /// The service, whatever it went through before. It is not waited for here.
 async fn start() -> Result<()> {
-    let service = host::etcd_service();
-    service.reset_failed().await.context("cannot reset the service's failures")?;
-    service.enable().await.context("cannot enable etcd's service")?;
-    service.start_no_block().await.context("cannot start etcd")
+    host::etcd_service().bring_up().await.context("cannot start etcd")
 }
 
 async fn serves_alone(client: &Client) -> Result<()> {

@@ -20,10 +20,9 @@ impl Snap {
     /// missing. A branch is cut short there: `latest/edge/…`.
     ///
     /// # Errors
-    /// `snap` cannot be run.
+    /// [`SnapError`].
     pub async fn tracking(&self) -> Result<Option<String>, SnapError> {
-        let output = self.command(["list", &self.name]).status().await.map_err(SnapError::Process)?;
-        Ok(if output.code == Some(0) { tracking(&self.name, &output.text()) } else { None })
+        Ok(self.table().await?.and_then(|table| tracking(&self.name, &table)))
     }
 
     /// What the store has now in the channel `track/risk`. Asks the store, and changes nothing.

@@ -3,14 +3,14 @@
 
 use super::*;
 
-struct Host(tempfile::TempDir);
+pub(super) struct Host(tempfile::TempDir);
 
 impl Host {
-    fn new() -> Host {
+    pub(super) fn new() -> Host {
         Host(tempfile::tempdir().unwrap())
     }
 
-    fn snap(&self) -> Snap {
+    pub(super) fn snap(&self) -> Snap {
         Snap {
             name: "etcd".to_owned(),
             mounts: self.0.path().to_owned(),
@@ -23,11 +23,12 @@ impl Host {
         let snap = self.0.path().join("etcd");
         std::fs::create_dir_all(snap.join(revision).join("meta")).unwrap();
         std::fs::write(snap.join(revision).join("meta/snap.yaml"), meta).unwrap();
-        std::os::unix::fs::symlink(revision, snap.join("current")).unwrap();
+        std::os::unix::fs::symlink(revision, snap.join(".new")).unwrap();
+        std::fs::rename(snap.join(".new"), snap.join("current")).unwrap();
     }
 
     /// Written by another process, because a file that a forking test may hold open for writing cannot be run.
-    fn program(&self, script: &str) {
+    pub(super) fn program(&self, script: &str) {
         let path = self.0.path().join("program");
         let text = format!("#!/bin/sh\ncd '{}'\n{script}\n", self.0.path().display());
         let written = std::process::Command::new("sh")
@@ -59,8 +60,17 @@ fn an_unmounted_or_broken_snap_is_not_an_absent_one() {
     let host = Host::new();
     host.install("230", "version: [\n");
     assert!(matches!(host.snap().installed(), Err(SnapError::Unreadable { .. })));
+    // Of a revision that is not mounted there is the empty directory.
     std::fs::remove_file(host.0.path().join("etcd/230/meta/snap.yaml")).unwrap();
-    assert!(matches!(host.snap().installed(), Err(SnapError::Unreadable { .. })));
+    let error = host.snap().installed().unwrap_err();
+    assert!(error.passes() && matches!(error, SnapError::NotMounted { revision, .. } if revision == "230"));
+    // While snapd changes over, or when the snap is disabled, no revision is the current one.
+    host.install("231", "version: 3.5.16\n");
+    std::fs::remove_file(host.0.path().join("etcd/current")).unwrap();
+    let error = host.snap().installed().unwrap_err();
+    assert!(error.passes() && matches!(error, SnapError::NotInUse { .. }));
+    std::fs::remove_dir_all(host.0.path().join("etcd/231")).unwrap();
+    assert_eq!(host.snap().installed().unwrap(), None, "what a removal leaves behind is no snap");
 }
 
 #[test]
@@ -88,7 +98,10 @@ fn refusals_are_told_apart_by_their_words() {
         SnapError::Busy { .. } => "busy",
         SnapError::Unsupported { .. } => "old",
         SnapError::Other { .. } => "other",
-        SnapError::Unreadable { .. } | SnapError::Process(_) => "impossible",
+        SnapError::Unreadable { .. }
+        | SnapError::NotMounted { .. }
+        | SnapError::NotInUse { .. }
+        | SnapError::Process(_) => "impossible",
     };
     for (expected, text) in [
         ("store", "unable to contact snap store"),
