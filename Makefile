@@ -12,11 +12,14 @@ export ETCD_PACKAGES := $(CURDIR)/.cache/debs
 export CHARMCRAFT := $(CURDIR)/.cache/venv/bin/charmcraft
 export JUJU_SIM := $(TARGET_DIR)/debug/juju-sim
 export JUJU_SIM_SNAPS := $(CURDIR)/.cache/snaps
+export JUJU_SIM_IMAGE := $(CURDIR)/.cache/image
+# What the machines of the demo are: light (namespaces) or full (booted, with systemd and snapd).
+MACHINES ?= light
 
-.PHONY: help setup charm sim demo test lint clean
+.PHONY: help setup charm sim image demo test test-full lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: ## install what is missing on this machine
 	@scripts/setup
@@ -28,17 +31,24 @@ charm: setup ## build and pack the charm: etcd_<platform>.charm (PLATFORM=amd64,
 sim: setup ## build juju-sim, the small local Juju
 	@cargo build --locked --quiet --workspace --bin juju-sim
 
-demo: sim ## a three-unit TLS cluster on this machine
+image: sim ## make the image that booted machines start from (about 4 minutes, once)
+	@scripts/as-root $(JUJU_SIM) image
+
+demo: sim $(if $(filter full,$(MACHINES)),image) ## a three-unit TLS cluster on this machine (MACHINES=full: on booted ones)
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
-	@scripts/demo
+	@scripts/demo $(MACHINES)
 
 lint: setup ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
-test: lint sim ## all tests, against real etcd
+test: lint sim image ## all tests, against real etcd
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
 	@scripts/test
+
+test-full: lint sim image ## the long scenarios on booted machines, with a table at the end
+	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
+	@scripts/test-full
 
 clean: ## remove what was built and downloaded
 	rm -rf target .cache etcd_*.charm

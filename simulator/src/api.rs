@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::MachineKind;
+
 /// What the command line asks of a model's controller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -190,6 +192,9 @@ pub struct Deploy {
     pub bind: BTreeMap<String, String>,
     /// `juju trust`.
     pub trust: bool,
+    /// What its units run on; what the model says when absent.
+    #[serde(default)]
+    pub machines: Option<MachineKind>,
 }
 
 /// A condition on the model, with a bound.

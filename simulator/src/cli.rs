@@ -6,6 +6,7 @@ mod configuration;
 pub mod daemon;
 mod enter;
 mod help;
+mod image;
 mod lab;
 mod logs;
 pub mod model;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use crate::machine::light::LightOptions;
+use crate::machine::local::LocalOptions;
 use crate::model::JujuVersion;
 use model::Model;
 
@@ -145,6 +146,8 @@ enum Command {
     DetachStorage(storage::DetachStorage),
     /// Cause faults and shortcuts, for tests and demonstrations only: real Juju has nothing like it
     Lab(lab::Lab),
+    /// Make the image that full machines boot from
+    Image(image::MakeImage),
     /// Show the version of juju-sim
     Version,
 }
@@ -191,15 +194,21 @@ pub fn home() -> PathBuf {
         .map_or_else(|| PathBuf::from("/var/lib/juju-sim"), PathBuf::from)
 }
 
+/// Where the image of full machines is kept: `$JUJU_SIM_IMAGE`, or the directory `image` of [`home`].
+fn image_directory() -> Result<PathBuf> {
+    let image = std::env::var_os("JUJU_SIM_IMAGE").filter(|image| !image.is_empty());
+    Ok(std::path::absolute(image.map_or_else(|| home().join("image"), PathBuf::from))?)
+}
+
 /// What machines are made with: snaps come from `$JUJU_SIM_SNAPS`, or the directory `snaps` of [`home`].
 ///
 /// # Errors
 /// This program cannot be found (machines run it too).
-pub fn light_options() -> Result<LightOptions> {
+pub fn machine_options() -> Result<LocalOptions> {
     let home = std::path::absolute(home())?;
     let snaps = std::env::var_os("JUJU_SIM_SNAPS").filter(|snaps| !snaps.is_empty());
     let snaps = snaps.map_or_else(|| home.join("snaps"), PathBuf::from);
-    LightOptions::new(&home, &snaps)
+    LocalOptions::new(&home, &snaps, &image_directory()?)
 }
 
 fn run(cli: Cli) -> Result<u8> {
@@ -250,6 +259,7 @@ async fn dispatch(command: Command, model: &Model, version: Option<JujuVersion>)
         Command::AttachStorage(command) => command.run(model).await,
         Command::DetachStorage(command) => command.run(model).await,
         Command::Lab(command) => command.run(model).await,
+        Command::Image(command) => command.run().await,
         Command::Version => output::say(concat!(env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0),
     }
 }

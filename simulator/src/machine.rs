@@ -2,15 +2,27 @@
 //!
 //! Invariant: whatever happens inside a machine, nothing of it is left on the host once it was destroyed.
 
-pub mod light;
+pub mod local;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use async_trait::async_trait;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+
+/// What stands behind a machine's `systemctl` and `snap`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MachineKind {
+    /// Namespaces over this host's files, with stand-ins for systemd and snapd: up in milliseconds
+    #[default]
+    Light,
+    /// A booted systemd-nspawn machine with its own systemd and snapd: up in seconds
+    Full,
+}
 
 /// What a new machine is to be like.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,11 +33,19 @@ pub struct MachineSpec {
     pub hostname: String,
     /// Its address on the model's network.
     pub address: Ipv4Addr,
+    /// What it is.
+    #[serde(default)]
+    pub kind: MachineKind,
 }
 
 /// All machines of one model, and the network between them.
 #[async_trait]
 pub trait Machines: Send + Sync {
+    /// Whether machines of this kind can be made here.
+    ///
+    /// # Errors
+    /// One sentence that says what is missing, and what to do about it.
+    fn check(&self, kind: MachineKind) -> Result<()>;
     /// Make and boot a machine. When this returns, programs can be run in it.
     async fn create(&self, spec: MachineSpec) -> Result<Box<dyn Machine>>;
     /// Find a machine again that an earlier controller process made; its processes may be running or gone.
@@ -57,6 +77,8 @@ pub trait Machine: Send + Sync {
     fn host_path(&self, inside: &Path) -> Result<PathBuf>;
     /// A power cut: every process is gone, the disk stays.
     async fn kill(&self) -> Result<()>;
+    /// Orderly shutdown: services are stopped, the disk stays.
+    async fn shut_down(&self) -> Result<()>;
     /// Power on after [`Machine::kill`]. Enabled services start, as at a boot.
     async fn start(&self) -> Result<()>;
     /// Orderly shutdown (services are stopped), then power on.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use juju_sim::machine::light::{boot, enter, holder};
+use juju_sim::machine::local::{boot, enter, full, holder};
 use juju_sim::{cli, standin, tools};
 
 fn main() -> ExitCode {
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     match words.get(1).map_or("", String::as_str) {
         "machine-init" => finish(standin::init::main(rest)),
         "machine-boot" => finish(boot::main(rest)),
+        "machine-supervise" => finish(full::main(rest)),
         "machine-enter" => finish(enter::main(rest)),
         "network-holder" => finish(holder::main(rest)),
         "controller" => finish(cli::daemon::main(rest)),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, mpsc};
 
-use crate::machine::{Machine, MachineSpec, Machines};
+use crate::machine::{Machine, MachineKind, MachineSpec, Machines};
 use crate::model::log::Log;
 use crate::model::{MachineState, Store};
 
@@ -126,6 +126,11 @@ impl Engine {
             self.set_machine_state(&id, MachineState::Started);
         }
         Ok(machine)
+    }
+
+    /// Whether machines of this kind can be made here; else one sentence that says what is missing.
+    pub fn check_machines(&self, kind: MachineKind) -> Result<(), String> {
+        self.machines.check(kind).map_err(|error| format!("{error:#}"))
     }
 
     /// Writes down how a machine is.

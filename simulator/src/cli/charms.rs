@@ -12,6 +12,7 @@ use super::model::Model;
 use super::output::{self, Table, remark, say};
 use super::words;
 use crate::api::{self, Request};
+use crate::machine::MachineKind;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,7 +21,8 @@ The path is a directory or a .charm file and, as with Juju, must begin with ./, 
 Examples:
   juju-sim deploy ./etcd.charm
   juju-sim deploy ./etcd.charm backup -n 3 --config port=2479 --config channel=3.5/stable
-  juju-sim deploy ./etcd.charm --resource etcd=./etcd.snap --storage data=loop,1G")]
+  juju-sim deploy ./etcd.charm --resource etcd=./etcd.snap --storage data=loop,1G
+  juju-sim deploy ./etcd.charm -n 3 --machines full")]
 pub(super) struct Deploy {
     /// Charm: a directory or a .charm file
     charm: PathBuf,
@@ -47,6 +49,10 @@ pub(super) struct Deploy {
     /// Let the application read the credentials of the cloud
     #[arg(long)]
     trust: bool,
+    /// What its units run on: light machines (namespaces, with stand-ins for systemd and snapd) or full ones (booted, with
+    /// the real ones); what `model-config machines` says when not given
+    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true)]
+    machines: Option<MachineKind>,
     /// Accepted; every machine is alike
     #[arg(long, value_name = "BASE", hide = true)]
     base: Option<String>,
@@ -82,6 +88,7 @@ impl Deploy {
             attach_storage: self.attach_storage,
             bind: bindings(&self.bind),
             trust: self.trust,
+            machines: self.machines,
         };
         remark(&format!("Located local charm {:?}, revision 0", loaded.metadata.name))?;
         let made = model.ensure().await?;

@@ -94,7 +94,8 @@ fn plain(value: &Value) -> String {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Beside Juju's own options these exist for tests: hook-retry-initial and hook-retry-max (how long a failed
-hook waits for its first retry, 5s when not set, and how long at most, 5m).
+hook waits for its first retry, 5s when not set, and how long at most, 5m), and machines (light or full: what the
+units of applications that are deployed from then on run on).
 
 Examples:
   juju-sim model-config

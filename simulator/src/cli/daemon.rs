@@ -8,7 +8,7 @@ use clap::Parser;
 
 use super::model::Model;
 use crate::controller::{self, Options};
-use crate::machine::light::LightMachines;
+use crate::machine::local::LocalMachines;
 use crate::model::{JujuVersion, Network};
 
 #[derive(Debug, Parser)]
@@ -30,12 +30,12 @@ pub fn main(words: &[String]) -> Result<ExitCode> {
     let _ = nix::unistd::setsid();
     let home = std::path::absolute(super::home())?;
     let model = Model::new(home.clone(), &arguments.model, Some(arguments.juju_version))?;
-    let light = super::light_options()?;
+    let light = super::machine_options()?;
     let options = Options {
         juju_version: arguments.juju_version,
         network: Network::default(),
         tool_program: light.program.clone(),
-        machines: Arc::new(LightMachines::new(&model.directory(), light)?),
+        machines: Arc::new(LocalMachines::new(&model.directory(), light)?),
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

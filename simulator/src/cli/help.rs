@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use super::Cli;
 
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Models", &["add-model", "models", "model-config", "destroy-model"]),
+    ("Models", &["add-model", "models", "model-config", "image", "destroy-model"]),
     ("Charms", &["deploy", "refresh", "attach-resource", "resources", "expose", "unexpose", "trust"]),
     (
         "Applications and units",

@@ -1,26 +1,33 @@
 //! `add-model`, `models` and `destroy-model`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 
 use super::model::{Model, require_root};
 use super::output::{self, Table, confirm, remark, say};
 use crate::api::Request;
-use crate::machine::Machines;
-use crate::machine::light::LightMachines;
-use crate::model::JujuVersion;
+use crate::machine::local::LocalMachines;
+use crate::machine::{MachineKind, Machines};
+use crate::model::{JujuVersion, settings};
 
 /// How long a controller may take to end after its model is gone.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  juju-sim add-model old --juju-version 2.9")]
+#[command(after_help = "\
+Examples:
+  juju-sim add-model old --juju-version 2.9
+  juju-sim add-model real --machines full")]
 pub(super) struct AddModel {
     /// Name of the new model
     name: String,
+    /// What its units run on: light machines or full ones (booted, with real systemd and snapd)
+    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true)]
+    machines: Option<MachineKind>,
 }
 
 impl AddModel {
@@ -30,9 +37,23 @@ impl AddModel {
             bail!("model {:?} already exists", self.name);
         }
         model.ensure().await?;
+        if let Some(kind) = self.machines {
+            set_machines(&model, kind).await?;
+        }
         say(&format!("Added {:?} model on localhost (imitates Juju {})\n", self.name, model.version()?))?;
         Ok(0)
     }
+}
+
+/// Sets the kind of machines of a model that was just made; where these cannot be had, nothing is left of it.
+async fn set_machines(model: &Model, kind: MachineKind) -> Result<()> {
+    let word = kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let set = BTreeMap::from([(settings::MACHINES.to_owned(), word)]);
+    if let Err(error) = model.ask(Request::ModelConfig { set, reset: Vec::new() }).await {
+        model.ask(Request::Destroy).await.with_context(|| format!("{error:#}; and then"))?;
+        return Err(error);
+    }
+    Ok(())
 }
 
 #[derive(Debug, Args)]
@@ -152,7 +173,7 @@ fn is_alive(pid: &str, start: &str) -> bool {
 async fn force(model: &Model) -> Result<()> {
     require_root()?;
     let directory = model.directory();
-    let machines: Arc<dyn Machines> = Arc::new(LightMachines::new(&directory, super::light_options()?)?);
+    let machines: Arc<dyn Machines> = Arc::new(LocalMachines::new(&directory, super::machine_options()?)?);
     machines.destroy_all().await?;
     std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))
 }

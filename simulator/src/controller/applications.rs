@@ -27,6 +27,11 @@ pub fn deploy(engine: &Engine, deploy: Deploy) -> Result<Value, String> {
     if !deploy.attach_storage.is_empty() && deploy.units != 1 {
         return Err("AttachStorage is non-empty, but NumUnits is not 1".to_owned());
     }
+    let machines = match deploy.machines {
+        Some(kind) => kind,
+        None => engine.store.read(Model::machines)?,
+    };
+    engine.check_machines(machines)?;
     let declared = Arc::new(Declared::from(&charm));
     resources::check(&declared, &deploy.resources)?;
     let directory = keep(engine, &charm, &name, 0)?;
@@ -47,6 +52,7 @@ pub fn deploy(engine: &Engine, deploy: Deploy) -> Result<Value, String> {
         leader_settings_version: 0,
         storage,
         bindings: deploy.bind.clone(),
+        machines,
     };
     let count = if is_subordinate { 0 } else { deploy.units };
     let made = engine.store.try_update(|model| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::agent::Engine;
-use crate::model::Application;
+use crate::model::{Application, settings};
 
 use super::requests::{no_application, to_value};
 
@@ -93,6 +93,9 @@ pub fn set(
 pub fn model(engine: &Engine, set: BTreeMap<String, String>, reset: &[String]) -> Result<Value, String> {
     if set.is_empty() && reset.is_empty() {
         return engine.store.read(|model| to_value(&model.config));
+    }
+    if let Some(kind) = set.get(settings::MACHINES) {
+        engine.check_machines(settings::parse_machines(kind)?)?;
     }
     engine.store.update(|model| {
         model.config.extend(set);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::agent::state::AgentState;
 use crate::api::Task;
 use crate::charm::{ActionSpec, Charm, Metadata, OptionSpec};
-use crate::machine::MachineSpec;
+use crate::machine::{MachineKind, MachineSpec};
 
 use super::{Lease, StorageDirective};
 
@@ -120,6 +120,9 @@ pub struct Application {
     pub storage: BTreeMap<String, StorageDirective>,
     /// Endpoint to space; only `alpha` exists.
     pub bindings: BTreeMap<String, String>,
+    /// What its units run on.
+    #[serde(default)]
+    pub machines: MachineKind,
 }
 
 impl Application {

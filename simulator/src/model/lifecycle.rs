@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::agent::state::AgentState;
 use crate::charm::StorageKind;
-use crate::machine::MachineSpec;
+use crate::machine::{MachineKind, MachineSpec};
 
 use super::entity::{Life, MachineRecord, MachineState, StatusEntry, Unit};
 use super::{Model, StorageDirective};
@@ -17,15 +17,16 @@ impl Model {
         storage: &BTreeMap<String, StorageDirective>,
         attach: &[String],
     ) -> Option<String> {
-        let machine = self.add_machine();
+        let kind = self.applications.get(application)?.machines;
+        let machine = self.add_machine(kind);
         self.add_unit_on(application, machine, None, storage, attach)
     }
 
-    fn add_machine(&mut self) -> String {
+    fn add_machine(&mut self, kind: MachineKind) -> String {
         let id = self.sequence.machines.to_string();
         self.sequence.machines += 1;
         let hostname = format!("juju-{}-{id}", self.uuid.get(..6).unwrap_or("000000"));
-        let spec = MachineSpec { id: id.clone(), hostname, address: self.next_address() };
+        let spec = MachineSpec { id: id.clone(), hostname, address: self.next_address(), kind };
         let record = MachineRecord { spec, state: MachineState::Pending, since_ms: self.now_ms() };
         self.machines.insert(id.clone(), record);
         id

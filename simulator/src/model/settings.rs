@@ -1,6 +1,9 @@
 //! Model options, and the durations and booleans in them.
 
+use clap::ValueEnum as _;
+
 use super::Model;
+use crate::machine::MachineKind;
 
 impl Model {
     /// A model option that holds a duration, in ms.
@@ -13,10 +16,29 @@ impl Model {
         self.config.get(name).is_none_or(|text| text != "false")
     }
 
+    /// What the units of new applications run on, from the option `machines`.
+    ///
+    /// # Errors
+    /// The option has another value than the two there are.
+    pub fn machines(&self) -> Result<MachineKind, String> {
+        match self.setting(MACHINES) {
+            "" => Ok(MachineKind::default()),
+            text => parse_machines(text),
+        }
+    }
+
     /// A model option as text; empty when it was not set.
     pub fn setting(&self, name: &str) -> &str {
         self.config.get(name).map_or("", String::as_str)
     }
+}
+
+/// The model option that says what machines new applications get.
+pub const MACHINES: &str = "machines";
+
+/// Reads `light` or `full`.
+pub fn parse_machines(text: &str) -> Result<MachineKind, String> {
+    MachineKind::from_str(text, false).map_err(|_| format!("{MACHINES} is light or full, not {text:?}"))
 }
 
 /// Reads a duration in Go's notation (`1h30m`, `5s`, `250ms`, `1.5s`) as ms.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::charm::metadata;
+use crate::machine::MachineKind;
 
 use super::{Application, CharmRecord, Declared, JujuVersion, Life, MachineState, Model, Network};
 
@@ -36,6 +37,7 @@ pub fn model(charms: &[&str]) -> Model {
             leader_settings_version: 0,
             storage: BTreeMap::new(),
             bindings: BTreeMap::new(),
+            machines: MachineKind::Light,
         };
         model.applications.insert(name.clone(), application);
         model.add_peer_relations(&name);

@@ -20,14 +20,14 @@ use super::service::protocol::SOCKET;
 use super::service::spawn::Reaper;
 use super::service::unit::Host;
 use super::units::files::UnitFiles;
-use crate::machine::light::{mounts, root};
+use crate::machine::local::{light, mounts};
 
 /// `machine-init ROOT`: never returns while the machine is on.
 pub fn main(arguments: &[String]) -> Result<ExitCode> {
     let new_root = arguments.first().context("cannot start without a root")?;
     // While the host's own /proc is still seen: this process's number there.
     let pid = std::fs::read_link("/proc/self").context("cannot find the own process")?;
-    root::mount_proc(Path::new(new_root))?;
+    light::mount_proc(Path::new(new_root))?;
     mounts::enter_root(Path::new(new_root))?;
     // What is mounted later is seen by the services that have a view of their own (strict snaps).
     mounts::share()?;

@@ -3,20 +3,47 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use juju_sim::machine::Machines;
+use juju_sim::machine::{MachineKind, Machines};
 
 use crate::support::*;
 
-#[tokio::test]
-async fn two_machines_have_their_own_files_and_processes_and_reach_each_other() {
-    let model = Model::new();
+/// What holds for every kind of machine.
+macro_rules! on_every_kind {
+    ($($test:ident),+ $(,)?) => {
+        mod light {
+            use super::MachineKind;
+            $(#[tokio::test] async fn $test() { super::$test(MachineKind::Light).await; })+
+        }
+        mod full {
+            use super::MachineKind;
+            $(#[tokio::test] async fn $test() { super::$test(MachineKind::Full).await; })+
+        }
+    };
+}
+
+on_every_kind!(
+    two_machines_have_their_own_files_and_processes_and_reach_each_other,
+    a_power_cut_and_a_reboot_keep_the_disk_and_start_what_is_enabled,
+    the_network_can_be_cut_and_healed_and_an_address_changed,
+    a_disk_fills_up_and_a_block_device_keeps_its_content,
+    a_machine_in_which_a_program_was_stopped_ends_all_the_same,
+    a_model_whose_processes_were_killed_is_still_cleared_away,
+    a_model_whose_directory_was_removed_by_hand_ends_by_itself,
+);
+
+async fn two_machines_have_their_own_files_and_processes_and_reach_each_other(kind: MachineKind) {
+    let model = Model::of(kind);
     let before = interfaces();
     let begin = Instant::now();
     let (first, second) = tokio::join!(model.machine(0), model.machine(1));
     let took = begin.elapsed();
-    assert!(took < Duration::from_secs(3), "booting took {took:?}");
+    let (limit, first_program) = match kind {
+        MachineKind::Light => (Duration::from_secs(3), "juju-sim"),
+        MachineKind::Full => (Duration::from_secs(30), "systemd"),
+    };
+    assert!(took < limit, "booting took {took:?}");
     assert_eq!(said(&*first, "hostname; cat /etc/hostname").await, "machine-0\nmachine-0");
-    assert_eq!(said(&*first, "cat /proc/1/comm").await, "juju-sim");
+    assert_eq!(said(&*first, "cat /proc/1/comm").await, first_program);
     said(&*first, "echo one > /etc/only-here; test ! -e /etc/only-there").await;
     said(&*second, "test ! -e /etc/only-here; test -w /dev/null; ls -A /root /home/ubuntu").await;
     assert!(!Path::new("/etc/only-here").exists());
@@ -35,9 +62,8 @@ async fn two_machines_have_their_own_files_and_processes_and_reach_each_other() 
     assert!(!model.place.path().join("model/machines").exists());
 }
 
-#[tokio::test]
-async fn a_power_cut_and_a_reboot_keep_the_disk_and_start_what_is_enabled() {
-    let model = Model::new();
+async fn a_power_cut_and_a_reboot_keep_the_disk_and_start_what_is_enabled(kind: MachineKind) {
+    let model = Model::of(kind);
     let machine = &*model.machine(0).await;
     unit(machine, "keep.service", "[Service]\nExecStart=/bin/sleep 1000\nExecStop=/bin/touch /root/stopped\n[Install]\nWantedBy=multi-user.target").await;
     said(machine, "systemctl enable -q --now keep; echo kept > /root/file; touch /tmp/gone").await;
@@ -57,14 +83,13 @@ async fn a_power_cut_and_a_reboot_keep_the_disk_and_start_what_is_enabled() {
     until(machine, "systemctl is-active keep", "active").await;
 
     // Another controller finds the machine as it is.
-    let adopted = Model::machines(model.place.path()).adopt(spec(0)).await.unwrap();
+    let adopted = Model::machines(model.place.path()).adopt(spec(0, kind)).await.unwrap();
     assert_eq!(adopted.init_pid(), machine.init_pid());
     assert_eq!(said(&*adopted, "cat /root/file").await, "kept");
 }
 
-#[tokio::test]
-async fn the_network_can_be_cut_and_healed_and_an_address_changed() {
-    let model = Model::new();
+async fn the_network_can_be_cut_and_healed_and_an_address_changed(kind: MachineKind) {
+    let model = Model::of(kind);
     let (first, second) = tokio::join!(model.machine(0), model.machine(1));
     let (first, second) = (&*first, &*second);
     assert_eq!(greet(first, second, "10.213.0.11").await, "pong");
@@ -80,9 +105,8 @@ async fn the_network_can_be_cut_and_healed_and_an_address_changed() {
     assert_eq!(greet(first, second, "10.213.0.77").await, "pong");
 }
 
-#[tokio::test]
-async fn a_disk_fills_up_and_a_block_device_keeps_its_content() {
-    let model = Model::new();
+async fn a_disk_fills_up_and_a_block_device_keeps_its_content(kind: MachineKind) {
+    let model = Model::of(kind);
     let machine = &*model.machine(0).await;
     machine.limit_disk(Some(512)).await.unwrap();
     let (code, text) = ended(machine, "head -c 2000000 /dev/zero > /var/lib/big").await;
@@ -122,9 +146,8 @@ async fn a_disk_fills_up_and_a_block_device_keeps_its_content() {
 }
 
 /// The stopped program is a zombie when its machine has died, and whoever waits for it outside stopped with it.
-#[tokio::test]
-async fn a_machine_in_which_a_program_was_stopped_ends_all_the_same() {
-    let model = Model::new();
+async fn a_machine_in_which_a_program_was_stopped_ends_all_the_same(kind: MachineKind) {
+    let model = Model::of(kind);
     let machine = &*model.machine(0).await;
     for power_off in ["kill", "destroy"] {
         let mut command = machine.command(Path::new("/bin/sh"), Path::new("/"));
@@ -147,12 +170,12 @@ async fn a_machine_in_which_a_program_was_stopped_ends_all_the_same() {
     assert_eq!(traces(model.place.path()), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_model_whose_processes_were_killed_is_still_cleared_away() {
-    let model = Model::new();
+async fn a_model_whose_processes_were_killed_is_still_cleared_away(kind: MachineKind) {
+    let model = Model::of(kind);
     let (first, second) = tokio::join!(model.machine(0), model.machine(1));
     first.attach_block("data/0", 8).await.unwrap();
     second.limit_disk(Some(1024)).await.unwrap();
+    let groups = first.init_pid().map(control_groups).unwrap();
     let holder = std::fs::read_to_string(model.place.path().join("model/holder.json")).unwrap();
     let holder: serde_json::Value = serde_json::from_str(&holder).unwrap();
     let killed =
@@ -165,6 +188,8 @@ async fn a_model_whose_processes_were_killed_is_still_cleared_away() {
     }
     model.machines.destroy_all().await.unwrap();
     model.machines.destroy_all().await.unwrap();
+    let left: Vec<_> = groups.into_iter().filter(|group| group.exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
     assert_eq!(traces(model.place.path()), Vec::<String>::new());
 }
 
@@ -186,9 +211,8 @@ fn without_roots_rights_one_sentence_says_what_is_missing() {
     );
 }
 
-#[tokio::test]
-async fn a_model_whose_directory_was_removed_by_hand_ends_by_itself() {
-    let model = Model::new();
+async fn a_model_whose_directory_was_removed_by_hand_ends_by_itself(kind: MachineKind) {
+    let model = Model::of(kind);
     let machine = model.machine(0).await;
     std::fs::remove_dir_all(model.place.path().join("model")).unwrap();
     let end = Instant::now() + Duration::from_secs(15);

@@ -1,4 +1,4 @@
-//! Light machines as they are: booted with root's rights on this host, and nothing left of them afterwards.
+//! Machines as they are: booted with root's rights on this host, and nothing left of them afterwards.
 
 #![allow(
     clippy::unwrap_used,

@@ -4,34 +4,42 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use juju_sim::machine::light::{LightMachines, LightOptions, Subnet};
-use juju_sim::machine::{Machine, MachineSpec, Machines};
+use juju_sim::machine::local::full::image::Image;
+use juju_sim::machine::local::{LocalMachines, LocalOptions, Subnet};
+use juju_sim::machine::{Machine, MachineKind, MachineSpec, Machines};
 
 /// A model directory with a store; everything in it ends with the test.
 pub struct Model {
     pub place: tempfile::TempDir,
-    pub machines: LightMachines,
+    pub machines: LocalMachines,
+    kind: MachineKind,
 }
 
 impl Model {
+    /// With light machines.
     pub fn new() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let machines = Self::machines(place.path());
-        Self { place, machines }
+        Self::of(MachineKind::Light)
     }
 
-    pub fn machines(place: &Path) -> LightMachines {
-        let options = LightOptions {
+    pub fn of(kind: MachineKind) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let machines = Self::machines(place.path());
+        Self { place, machines, kind }
+    }
+
+    pub fn machines(place: &Path) -> LocalMachines {
+        let options = LocalOptions {
             snap_store: place.join("store"),
             subnet: Subnet::default(),
             program: PathBuf::from(env!("CARGO_BIN_EXE_juju-sim")),
             snap_cache: place.join("cache"),
+            image: image(),
         };
-        LightMachines::new(&place.join("model"), options).unwrap()
+        LocalMachines::new(&place.join("model"), options).unwrap()
     }
 
     pub async fn machine(&self, number: u32) -> Box<dyn Machine> {
-        self.machines.create(spec(number)).await.unwrap()
+        self.machines.create(spec(number, self.kind)).await.unwrap()
     }
 }
 
@@ -47,12 +55,20 @@ impl Drop for Model {
     }
 }
 
-pub fn spec(number: u32) -> MachineSpec {
+pub fn spec(number: u32, kind: MachineKind) -> MachineSpec {
     MachineSpec {
         id: number.to_string(),
         hostname: format!("machine-{number}"),
         address: Subnet::default().machine_address(number).unwrap(),
+        kind,
     }
+}
+
+/// The image of full machines, which `make image` makes.
+fn image() -> Image {
+    Image::new(Path::new(
+        &std::env::var_os("JUJU_SIM_IMAGE").expect("JUJU_SIM_IMAGE is not set: run make test"),
+    ))
 }
 
 pub async fn shell(machine: &dyn Machine, script: &str) -> Output {
@@ -110,6 +126,16 @@ pub fn traces(place: &Path) -> Vec<String> {
         }
     }
     found
+}
+
+/// The control groups of a process that are its machine's own, as directories of this host.
+pub fn control_groups(pid: u32) -> Vec<PathBuf> {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = |line: &str| line.rsplit_once(':').unwrap().1.trim_start_matches('/').to_owned();
+    let own = table.lines().map(path).filter(|path| path.starts_with("juju-sim-"));
+    let roots =
+        || ["", "unified", "systemd", "freezer", "pids"].map(|root| Path::new("/sys/fs/cgroup").join(root));
+    own.flat_map(|path| roots().map(|root| root.join(&path))).filter(|path| path.exists()).collect()
 }
 
 /// What `from` hears when it connects to `to` at this address: `pong`, or why not.

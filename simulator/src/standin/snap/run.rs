@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::meta::{App, Meta};
 use super::state::{Installed, Store, place};
 use super::{Done, activate, error, settings};
-use crate::machine::light::mounts;
+use crate::machine::local::mounts;
 use crate::standin::units::words;
 
 /// `run [--command=WHICH] SNAP[.APP] ARGUMENT…`: comes back only when it failed.

@@ -1,5 +1,6 @@
-//! Light machines: namespaces and an overlay over the host's root, booted in milliseconds, without any other system than
-//! the host's own programs and the stand-ins of [`crate::standin`].
+//! The machines of this host, each in namespaces of its own. A *light* one is an overlay over the host's root, booted in
+//! milliseconds, without any other system than the host's own programs and the stand-ins of [`crate::standin`]; a *full* one
+//! boots an image with systemd and snapd. Network, disk, faults and end are the same for both.
 //!
 //! Invariant: everything of a model lives in the namespaces of its *holder* process or below them, so ending that one
 //! process ends every machine, mount and interface of the model, whoever else has died before.
@@ -8,13 +9,14 @@ mod block;
 pub mod boot;
 mod disk;
 pub mod enter;
+pub mod full;
 pub mod holder;
+pub(crate) mod light;
 mod machine;
 pub(crate) mod mounts;
 mod network;
 mod process;
 mod record;
-pub(crate) mod root;
 mod subnet;
 
 use std::path::{Path, PathBuf};
@@ -23,18 +25,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
-pub use machine::LightMachine;
+pub use machine::LocalMachine;
 pub use subnet::Subnet;
 
-use super::{Machine, MachineSpec, Machines};
+use super::{Machine, MachineKind, MachineSpec, Machines};
+use full::image::Image;
 use process::ProcessId;
 use record::Record;
 
-/// What the light machines of one model are made with.
+/// What the machines of one model are made with.
 #[derive(Debug, Clone)]
-pub struct LightOptions {
+pub struct LocalOptions {
     /// Directory of the host that stands for the snap store: `<name>/<track>/<risk>.snap`.
     pub snap_store: PathBuf,
     /// Network of the model; [`Subnet::default`] is `10.213.0.0/24`. Models may share one: each has its own wire.
@@ -43,16 +47,19 @@ pub struct LightOptions {
     pub program: PathBuf,
     /// Where unpacked snaps are kept for all models, by the hash of the file.
     pub snap_cache: PathBuf,
+    /// What full machines boot from.
+    pub image: Image,
 }
 
-impl LightOptions {
+impl LocalOptions {
     /// The running program, the default network, and a snap cache in `<home>/cache/snaps`.
-    pub fn new(home: &Path, snap_store: &Path) -> Result<Self> {
+    pub fn new(home: &Path, snap_store: &Path, image: &Path) -> Result<Self> {
         Ok(Self {
             snap_store: snap_store.to_owned(),
             subnet: Subnet::default(),
             program: std::env::current_exe().context("cannot find the running program")?,
             snap_cache: home.join("cache/snaps"),
+            image: Image::new(image),
         })
     }
 }
@@ -61,7 +68,7 @@ impl LightOptions {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
-    pub(crate) options: LightOptions,
+    pub(crate) options: LocalOptions,
     /// Held while the holder is looked for or started.
     holder: Mutex<()>,
 }
@@ -103,6 +110,13 @@ impl Shared {
             .with_context(|| format!("cannot place {} at {}", source.display(), target.display()))
     }
 
+    /// The model's name in each hierarchy of control groups.
+    pub(crate) fn cgroup(&self) -> PathBuf {
+        let digest = Sha256::digest(self.dir.as_os_str().as_encoded_bytes());
+        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        PathBuf::from(format!("juju-sim-{name}"))
+    }
+
     pub(crate) fn machine_dir(&self, id: &str) -> PathBuf {
         self.dir.join("machines").join(id)
     }
@@ -112,18 +126,18 @@ fn holder_file(dir: &Path) -> PathBuf {
     dir.join(holder::RECORD)
 }
 
-/// The light machines of one model.
+/// The machines of one model.
 #[derive(Debug, Clone)]
-pub struct LightMachines {
+pub struct LocalMachines {
     shared: Arc<Shared>,
 }
 
-impl LightMachines {
+impl LocalMachines {
     /// Machines whose files are under `model_dir`. Nothing is started yet.
     ///
     /// # Errors
     /// One sentence that says which right or program is missing on this host, and what to do about it.
-    pub fn new(model_dir: &Path, options: LightOptions) -> Result<Self> {
+    pub fn new(model_dir: &Path, options: LocalOptions) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!(
                 "cannot make machines: this needs root (namespaces, mounts and a network of their own); run it with sudo"
@@ -150,15 +164,24 @@ impl LightMachines {
 }
 
 #[async_trait]
-impl Machines for LightMachines {
+impl Machines for LocalMachines {
+    fn check(&self, kind: MachineKind) -> Result<()> {
+        match kind {
+            // That was found out when these machines were set up.
+            MachineKind::Light => Ok(()),
+            MachineKind::Full => full::check().and_then(|()| self.shared.options.image.check()),
+        }
+    }
+
     async fn create(&self, spec: MachineSpec) -> Result<Box<dyn Machine>> {
-        let machine = LightMachine::create(self.shared.clone(), spec)?;
+        self.check(spec.kind)?;
+        let machine = LocalMachine::create(self.shared.clone(), spec)?;
         machine.start().await?;
         Ok(Box::new(machine))
     }
 
     async fn adopt(&self, spec: MachineSpec) -> Result<Box<dyn Machine>> {
-        Ok(Box::new(LightMachine::adopt(self.shared.clone(), spec)?))
+        Ok(Box::new(LocalMachine::adopt(self.shared.clone(), spec)?))
     }
 
     async fn destroy_all(&self) -> Result<()> {
@@ -168,10 +191,15 @@ impl Machines for LightMachines {
         let mut made_inside = Vec::new();
         for directory in record::subdirectories(&machines)? {
             let record = record::read::<Record>(&directory.join("machine.json"))?;
-            if let Some(init) = record.and_then(|record| record.init).filter(ProcessId::is_alive) {
-                made_inside.extend(block::made_inside(&init).await?);
-                processes.push(init);
-            }
+            let Some(record) = record else { continue };
+            let Some(keeper) = record.keeper.filter(ProcessId::is_alive) else { continue };
+            let first = match record.kind {
+                MachineKind::Light => Some(keeper.pid),
+                MachineKind::Full => full::first_process(&keeper),
+            };
+            made_inside.extend(block::made_inside(first).await?);
+            processes.push(keeper);
+            processes.extend(first.map(ProcessId::of).and_then(Result::ok));
         }
         for process in &processes {
             process.kill()?;
@@ -180,6 +208,7 @@ impl Machines for LightMachines {
         for process in processes.iter().rev() {
             process.wait_gone(process::DEATH_LIMIT).await?;
         }
+        full::remove_cgroups(&self.shared.cgroup())?;
         block::detach_each(made_inside).await?;
         block::detach_all_under(dir).await?;
         for name in ["machines", "blocks", "bin"] {

@@ -1,4 +1,4 @@
-//! One light machine. Invariant: its record on disk is written before a change that must not be forgotten, and after one
+//! One machine of this host, light or full. Invariant: its record on disk is written before a change that must not be forgotten, and after one
 //! that must not be claimed too early, so that another controller finds it again.
 
 use std::collections::BTreeMap;
@@ -12,18 +12,18 @@ use async_trait::async_trait;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 
-use super::boot::{BootSpec, boot};
+use super::boot::{BootSpec, System, boot};
 use super::process::{DEATH_LIMIT, ProcessId};
 use super::record::{self, Record};
-use super::{Shared, block, disk, network, root};
-use crate::machine::{Machine, MachineSpec};
+use super::{Shared, block, disk, full, light, network};
+use crate::machine::{Machine, MachineKind, MachineSpec};
 
 /// How long an orderly shutdown may take: systemd's own limit for one service is 90 s.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(100);
 
 /// A machine of namespaces.
 #[derive(Debug)]
-pub struct LightMachine {
+pub struct LocalMachine {
     shared: Arc<Shared>,
     id: String,
     record: Mutex<Record>,
@@ -31,7 +31,7 @@ pub struct LightMachine {
     changing: tokio::sync::Mutex<()>,
 }
 
-impl LightMachine {
+impl LocalMachine {
     pub(crate) fn create(shared: Arc<Shared>, spec: MachineSpec) -> Result<Self> {
         let valid = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
         if spec.id.is_empty() || !spec.id.chars().all(valid) {
@@ -40,7 +40,8 @@ impl LightMachine {
         let record = Record {
             hostname: spec.hostname,
             address: spec.address,
-            init: None,
+            kind: spec.kind,
+            keeper: None,
             port: String::new(),
             connected: true,
             free_kib: None,
@@ -77,19 +78,46 @@ impl LightMachine {
         record::write(&self.dir().join("machine.json"), &*self.record())
     }
 
-    fn init(&self) -> Option<ProcessId> {
-        self.record().init.clone().filter(ProcessId::is_alive)
+    fn keeper(&self) -> Option<ProcessId> {
+        self.record().keeper.clone().filter(ProcessId::is_alive)
     }
 
-    fn running(&self) -> Result<ProcessId> {
-        self.init().with_context(|| format!("cannot reach machine {}: it is powered off", self.id))
+    /// The machine's first process.
+    fn first(&self) -> Option<u32> {
+        let keeper = self.keeper()?;
+        match self.record().kind {
+            MachineKind::Light => Some(keeper.pid),
+            MachineKind::Full => full::first_process(&keeper),
+        }
+    }
+
+    fn running(&self) -> Result<u32> {
+        self.first().with_context(|| format!("cannot reach machine {}: it is powered off", self.id))
+    }
+
+    fn system(&self) -> System {
+        match self.record().kind {
+            MachineKind::Light => System::Host,
+            MachineKind::Full => System::Image {
+                root: self.shared.options.image.root(),
+                in_place: self.shared.options.image.is_being_made(),
+                cgroup: self.cgroup(),
+            },
+        }
+    }
+
+    /// Its name in each hierarchy of control groups.
+    fn cgroup(&self) -> PathBuf {
+        self.shared.cgroup().join(&self.id)
     }
 
     fn boot_spec(&self) -> BootSpec {
+        let system = self.system();
         let record = self.record();
         let options = &self.shared.options;
         let directory = self.dir();
         BootSpec {
+            system,
             hostname: record.hostname.clone(),
             address: record.address,
             prefix: options.subnet.prefix(),
@@ -108,7 +136,7 @@ impl LightMachine {
     }
 
     async fn power_on(&self) -> Result<()> {
-        if self.init().is_some() {
+        if self.keeper().is_some() {
             return Ok(());
         }
         let holder = self.shared.holder().await?;
@@ -120,24 +148,59 @@ impl LightMachine {
             let device = block::attach(&file, 0).await?;
             self.record().blocks.insert(name, device);
         }
-        let init = boot(&self.shared.program(), &holder, &self.boot_spec()).await?;
-        self.record().init = Some(init);
+        let keeper = boot(&self.shared.program(), &holder, &self.boot_spec()).await?;
+        self.record().keeper = Some(keeper);
         self.save()?;
         if self.record().free_kib.is_some() {
             self.apply_limit()?;
         }
+        if self.record().kind == MachineKind::Full
+            && let Err(error) = full::wait_until_up(self).await
+        {
+            self.end().await?;
+            return Err(error.context(format!("cannot boot {}", self.record().hostname)));
+        }
         Ok(())
     }
 
-    async fn power_off(&self, signal: Signal, limit: Duration) -> Result<()> {
-        let Some(init) = self.init() else { return Ok(()) };
-        let made_inside = block::made_inside(&init).await?;
-        init.signal(signal)?;
-        if init.wait_gone(limit).await.is_err() {
-            init.kill()?;
-            init.wait_gone(DEATH_LIMIT).await?;
+    /// A power cut.
+    async fn end(&self) -> Result<()> {
+        let Some(keeper) = self.keeper() else { return Ok(()) };
+        let made_inside = block::made_inside(self.first()).await?;
+        if let Some(Ok(first)) = self.first().map(ProcessId::of) {
+            first.kill()?;
+            first.wait_gone(DEATH_LIMIT).await?;
         }
-        self.record().init = None;
+        keeper.kill()?;
+        self.ended(&keeper, made_inside).await
+    }
+
+    /// An orderly shutdown; a power cut when that takes too long.
+    async fn end_in_order(&self) -> Result<()> {
+        let Some(keeper) = self.keeper() else { return Ok(()) };
+        let made_inside = block::made_inside(self.first()).await?;
+        let kind = self.record().kind;
+        let limit = match kind {
+            MachineKind::Light => {
+                keeper.signal(Signal::SIGTERM)?;
+                SHUTDOWN_LIMIT
+            }
+            MachineKind::Full => {
+                full::shut_down(self).await;
+                full::SHUTDOWN_LIMIT
+            }
+        };
+        if keeper.wait_gone(limit).await.is_err() {
+            return self.end().await;
+        }
+        self.ended(&keeper, made_inside).await
+    }
+
+    /// What is left to do when nothing runs in the machine any more.
+    async fn ended(&self, keeper: &ProcessId, made_inside: Vec<PathBuf>) -> Result<()> {
+        keeper.wait_gone(DEATH_LIMIT).await?;
+        full::remove_cgroups(&self.cgroup())?;
+        self.record().keeper = None;
         self.save()?;
         // What was made inside over files of its disk ends with the power, as a real machine's loop devices do.
         block::detach_each(made_inside).await
@@ -182,18 +245,23 @@ fn port_name() -> String {
 }
 
 #[async_trait]
-impl Machine for LightMachine {
+impl Machine for LocalMachine {
     fn spec(&self) -> MachineSpec {
         let record = self.record();
-        MachineSpec { id: self.id.clone(), hostname: record.hostname.clone(), address: record.address }
+        MachineSpec {
+            id: self.id.clone(),
+            hostname: record.hostname.clone(),
+            address: record.address,
+            kind: record.kind,
+        }
     }
 
     fn is_running(&self) -> bool {
-        self.init().is_some()
+        self.keeper().is_some()
     }
 
     fn init_pid(&self) -> Option<u32> {
-        self.init().map(|init| init.pid)
+        self.first()
     }
 
     fn juju_dir(&self) -> PathBuf {
@@ -206,7 +274,7 @@ impl Machine for LightMachine {
         let mut command = Command::new("nsenter");
         command
             .env_clear()
-            .args(["-t", &pid.to_string(), "-m", "-u", "-i", "-n", "-p", "--"])
+            .args(["-t", &pid.to_string(), "-m", "-u", "-i", "-n", "-p", "-C", "--"])
             .args(["/run/juju-sim/bin/juju-sim", "machine-enter"])
             .arg(cwd)
             .arg(program);
@@ -214,13 +282,18 @@ impl Machine for LightMachine {
     }
 
     fn host_path(&self, inside: &Path) -> Result<PathBuf> {
-        let root = PathBuf::from(format!("/proc/{}/root", self.running()?.pid));
+        let root = PathBuf::from(format!("/proc/{}/root", self.running()?));
         Ok(root.join(inside.strip_prefix("/").unwrap_or(inside)))
     }
 
     async fn kill(&self) -> Result<()> {
         let _guard = self.changing.lock().await;
-        self.power_off(Signal::SIGKILL, DEATH_LIMIT).await
+        self.end().await
+    }
+
+    async fn shut_down(&self) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        self.end_in_order().await
     }
 
     async fn start(&self) -> Result<()> {
@@ -230,7 +303,7 @@ impl Machine for LightMachine {
 
     async fn reboot(&self) -> Result<()> {
         let _guard = self.changing.lock().await;
-        self.power_off(Signal::SIGTERM, SHUTDOWN_LIMIT).await?;
+        self.end_in_order().await?;
         self.power_on().await
     }
 
@@ -247,14 +320,14 @@ impl Machine for LightMachine {
     async fn set_address(&self, address: Ipv4Addr) -> Result<()> {
         let _guard = self.changing.lock().await;
         let old = std::mem::replace(&mut self.record().address, address);
-        if let Some(init) = self.init()
+        if let Some(first) = self.first()
             && old != address
         {
             let prefix = self.shared.options.subnet.prefix();
             let commands = format!(
                 "addr add {address}/{prefix} broadcast + dev eth0\naddr del {old}/{prefix} dev eth0\naddr replace {address}/{prefix} broadcast + dev eth0\n"
             );
-            network::ip_in(init.pid, &commands)?;
+            network::ip_in(first, &commands)?;
         }
         self.save()
     }
@@ -272,7 +345,10 @@ impl Machine for LightMachine {
         self.record().blocks.insert(name.to_owned(), device.clone());
         self.save()?;
         if self.is_running() {
-            root::loop_node(&self.host_path(Path::new("/dev"))?, &device)?;
+            light::loop_node(&self.host_path(Path::new("/dev"))?, &device)?;
+            if self.record().kind == MachineKind::Full {
+                full::announce(self, &device).await;
+            }
         }
         Ok(device)
     }
@@ -286,7 +362,7 @@ impl Machine for LightMachine {
 
     async fn destroy(&self) -> Result<()> {
         let _guard = self.changing.lock().await;
-        self.power_off(Signal::SIGKILL, DEATH_LIMIT).await?;
+        self.end().await?;
         let directory = self.dir();
         if let Some(holder) = self.shared.running_holder() {
             let output = Command::new("nsenter")

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use super::process::ProcessId;
-
 /// The file behind the device of this name.
 pub fn backing_file(model_dir: &Path, name: &str) -> PathBuf {
     model_dir.join("blocks").join(format!("{}.img", name.replace('/', "-")))
@@ -48,13 +46,14 @@ pub async fn detach_all_under(directory: &Path) -> Result<()> {
 
 /// The loop devices that programs made over files of the disk of the running machine whose first process this is. Asked before
 /// it ends: afterwards the kernel gives the disk's device number to another.
-pub async fn made_inside(init: &ProcessId) -> Result<Vec<PathBuf>> {
+pub async fn made_inside(first: Option<u32>) -> Result<Vec<PathBuf>> {
     // Asking costs a process: mostly there is nothing to ask about.
     if devices_of(|_| true).is_empty() {
         return Ok(Vec::new());
     }
     // A file that every machine has on its own disk.
-    let file = PathBuf::from(format!("/proc/{}/root/etc/hostname", init.pid));
+    let Some(first) = first else { return Ok(Vec::new()) };
+    let file = PathBuf::from(format!("/proc/{first}/root/etc/hostname"));
     let Ok(metadata) = fs::metadata(file) else { return Ok(Vec::new()) };
     let list = ["--list", "--noheadings", "--output", "NAME,BACK-MAJ:MIN"];
     let output = Command::new("losetup")

@@ -13,11 +13,29 @@ use serde::{Deserialize, Serialize};
 
 use super::network::{self, Wire};
 use super::process::{self, ProcessId};
-use super::{disk, mounts, root};
+use super::{disk, full, light, mounts};
+
+/// The system that a machine boots.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum System {
+    /// The host's own files, and juju-sim as first process.
+    Host,
+    /// An image with systemd.
+    Image {
+        /// Its root.
+        root: PathBuf,
+        /// Its own files are changed, with no disk over them: the image is being made.
+        in_place: bool,
+        /// The machine's name in each hierarchy of control groups.
+        cgroup: PathBuf,
+    },
+}
 
 /// What a machine is booted from. Paths are the host's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BootSpec {
+    /// What runs in it.
+    pub system: System,
     /// Host name.
     pub hostname: String,
     /// Address and length of the network part in bits.
@@ -45,7 +63,7 @@ pub(crate) struct BootSpec {
     pub log: PathBuf,
 }
 
-/// Boot a machine below `holder`; returns its first process.
+/// Boot a machine below `holder`; returns the process that it lives and ends with.
 ///
 /// # Errors
 /// What could not be made. An emergency (a file system of `/etc/fstab` that cannot be mounted) is one.
@@ -67,10 +85,9 @@ pub(crate) async fn boot(program: &Path, holder: &ProcessId, spec: &BootSpec) ->
     }
 }
 
-/// `machine-boot SPEC`: prints the first process's id, as the host sees it.
+/// `machine-boot SPEC`: prints the id of the process that the machine lives and ends with, as the host sees it.
 pub fn main(arguments: &[String]) -> Result<ExitCode> {
-    let text = arguments.first().context("cannot boot without a description")?;
-    let spec: BootSpec = serde_json::from_str(text).context("cannot read the description of the machine")?;
+    let spec = spec(arguments)?;
     let layers = disk::prepare(&spec)?;
     network::enter_new_network(Wire {
         port: &spec.port,
@@ -82,24 +99,37 @@ pub fn main(arguments: &[String]) -> Result<ExitCode> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC)
         .context("cannot make namespaces")?;
     mounts::cut_from_host(false)?;
-    let root = root::build(&spec, &layers)?;
-    nix::unistd::sethostname(&spec.hostname).context("cannot set the host name")?;
     // Services run as on a machine of their own, whatever else this host does. Where that right is missing, they do
     // not, and nothing else changes.
     let _ = rustix::process::nice(-10);
-    let pid = start_init(&spec, &root)?;
+    let pid = match &spec.system {
+        System::Host => {
+            let root = light::build(&spec, &layers)?;
+            nix::unistd::sethostname(&spec.hostname).context("cannot set the host name")?;
+            unshare(CloneFlags::CLONE_NEWPID).context("cannot make a process namespace")?;
+            start(&spec, &["machine-init", &root.display().to_string()])?
+        }
+        System::Image { .. } => {
+            full::build(&spec, &layers)?;
+            start(&spec, &["machine-supervise", &serde_json::to_string(&spec)?])?
+        }
+    };
     writeln!(std::io::stdout().lock(), "{pid}")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Start the first process, and wait until it says that programs can be run.
-fn start_init(spec: &BootSpec, root: &Path) -> Result<u32> {
+/// The description of a machine, from the only argument.
+pub(super) fn spec(arguments: &[String]) -> Result<BootSpec> {
+    let text = arguments.first().context("cannot boot without a description")?;
+    serde_json::from_str(text).context("cannot read the description of the machine")
+}
+
+/// Start the process that the machine lives with, and wait until it says `ready` and its number on the host.
+fn start(spec: &BootSpec, words: &[&str]) -> Result<u32> {
     let log = OpenOptions::new().create(true).append(true).open(&spec.log);
     let log = log.with_context(|| format!("cannot write {}", spec.log.display()))?;
-    unshare(CloneFlags::CLONE_NEWPID).context("cannot make a process namespace")?;
     let mut child = Command::new(spec.bin.join("juju-sim"))
-        .arg("machine-init")
-        .arg(root)
+        .args(words)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::mount::MsFlags;
 use rustix::fs::XattrFlags;
 
-use super::boot::BootSpec;
+use super::boot::{BootSpec, System};
 use super::{mounts, network};
 
 /// Size of a machine's disk. It is only taken from memory as it is filled.
@@ -18,7 +18,9 @@ pub const DISK_KIB: u64 = 4 * 1024 * 1024;
 /// One directory tree of the host that a machine sees with its own changes on top.
 #[derive(Debug)]
 pub struct Layer {
-    /// Where, absolute.
+    /// The tree, on the host.
+    pub source: PathBuf,
+    /// Where the machine sees it, absolute.
     pub path: PathBuf,
     /// Directory on the disk with the two directories that overlayfs wants.
     pub place: PathBuf,
@@ -35,20 +37,27 @@ impl Layer {
         // Relative paths keep any comma in the model's directory out of the mount options.
         std::env::set_current_dir(&self.place)
             .with_context(|| format!("cannot enter {}", self.place.display()))?;
-        let options = format!("lowerdir={},upperdir=upper,workdir=work", self.path.display());
+        let options = format!("lowerdir={},upperdir=upper,workdir=work", self.source.display());
         let mounted = mounts::filesystem("overlay", target, MsFlags::empty(), &options);
         std::env::set_current_dir("/").context("cannot enter /")?;
         mounted
     }
 }
 
-/// The layers of a machine: the host's root, and every other disk of the host under a directory of the system.
-pub fn layers(disk: &Path) -> Result<Vec<Layer>> {
+/// The layers of a machine: the root of its image; or the host's, and every other disk of the host under a directory of the system.
+fn layers(spec: &BootSpec) -> Result<Vec<Layer>> {
+    let place = spec.disk.join("root");
+    let mut layers = match &spec.system {
+        System::Image { root, .. } => {
+            return Ok(vec![Layer { source: root.clone(), path: "/".into(), place }]);
+        }
+        System::Host => vec![Layer { source: "/".into(), path: "/".into(), place }],
+    };
     let table = fs::read_to_string("/proc/self/mountinfo").context("cannot list the mounts")?;
-    let mut layers = vec![Layer { path: "/".into(), place: disk.join("root") }];
     for path in system_mounts(&table) {
         let name = path.trim_start_matches('/').replace('/', "-");
-        layers.push(Layer { place: disk.join("mounts").join(name), path: path.into() });
+        let place = spec.disk.join("mounts").join(name);
+        layers.push(Layer { source: path.clone().into(), path: path.into(), place });
     }
     Ok(layers)
 }
@@ -82,7 +91,7 @@ pub fn try_overlay(place: &Path) -> Result<()> {
         fs::create_dir(place.join(name)).context("cannot make a directory")?;
     }
     mark_opaque(&place.join("upper"))?;
-    let layer = Layer { path: "/".into(), place: place.to_owned() };
+    let layer = Layer { source: "/".into(), path: "/".into(), place: place.to_owned() };
     layer.mount(&place.join("root"))?;
     network::make_switch()?;
     network::ip("link add eth0 type veth peer name port0\n")
@@ -90,7 +99,7 @@ pub fn try_overlay(place: &Path) -> Result<()> {
 
 /// Make the disk if this machine has none yet.
 pub fn prepare(spec: &BootSpec) -> Result<Vec<Layer>> {
-    let layers = layers(&spec.disk)?;
+    let layers = layers(spec)?;
     if spec.disk.join("made").exists() {
         return Ok(layers);
     }
@@ -100,10 +109,13 @@ pub fn prepare(spec: &BootSpec) -> Result<Vec<Layer>> {
         for directory in [layer.upper(), layer.place.join("work")] {
             fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
-        copy_mode(&layer.path, &layer.upper())?;
+        copy_mode(&layer.source, &layer.upper())?;
     }
     let fresh = Fresh { layers: &layers };
-    fresh.fill(spec)?;
+    match spec.system {
+        System::Host => fresh.fill_light(spec)?,
+        System::Image { .. } => fresh.fill_full(spec)?,
+    }
     // Only a disk with this mark is complete: a boot that died half-way is done again.
     fs::write(spec.disk.join("made"), "").context("cannot mark the disk")?;
     Ok(layers)
@@ -115,7 +127,13 @@ struct Fresh<'a> {
 }
 
 impl Fresh<'_> {
-    fn fill(&self, spec: &BootSpec) -> Result<()> {
+    /// An image is empty of whatever a machine should not have: only its name and the way to the snap store are new.
+    fn fill_full(&self, spec: &BootSpec) -> Result<()> {
+        self.identity(spec)?;
+        self.link_to_program(Path::new("/usr/local/bin/snap"))
+    }
+
+    fn fill_light(&self, spec: &BootSpec) -> Result<()> {
         const EMPTY: [(&str, u32); 20] = [
             ("/dev", 0o755),
             ("/proc", 0o555),
@@ -144,39 +162,51 @@ impl Fresh<'_> {
         for path in spec.hide.iter().filter(|path| path.is_dir()) {
             self.empty_directory(path, 0o755)?;
         }
-        self.file("/etc/hostname", &format!("{}\n", spec.hostname), 0o644)?;
-        self.file("/etc/hosts", &hosts(&spec.hostname), 0o644)?;
+        self.identity(spec)?;
         self.file("/etc/fstab", "# made by juju-sim\n", 0o644)?;
         // No public authority is in reach of a machine, and renewing a store of them takes seconds.
         self.file("/etc/ca-certificates.conf", "", 0o644)?;
-        self.file("/etc/machine-id", &format!("{}\n", uuid::Uuid::new_v4().simple()), 0o444)?;
         self.user_ubuntu()?;
-        for name in ["systemctl", "journalctl", "snap"] {
-            let link = self.parent(&Path::new("/usr/bin").join(name))?;
-            symlink("/run/juju-sim/bin/juju-sim", &link)
-                .with_context(|| format!("cannot make {}", link.display()))?;
-        }
-        Ok(())
+        ["systemctl", "journalctl", "snap"]
+            .iter()
+            .try_for_each(|name| self.link_to_program(&Path::new("/usr/bin").join(name)))
+    }
+
+    fn identity(&self, spec: &BootSpec) -> Result<()> {
+        self.file("/etc/hostname", &format!("{}\n", spec.hostname), 0o644)?;
+        self.file("/etc/hosts", &hosts(&spec.hostname), 0o644)?;
+        self.file("/etc/machine-id", &format!("{}\n", uuid::Uuid::new_v4().simple()), 0o444)
+    }
+
+    /// A program that juju-sim stands in for, by its name.
+    fn link_to_program(&self, path: &Path) -> Result<()> {
+        let link = self.parent(path)?;
+        symlink("/run/juju-sim/bin/juju-sim", &link)
+            .with_context(|| format!("cannot make {}", link.display()))
     }
 
     /// Where `path` is kept on the disk, with its parent directories made.
     fn parent(&self, path: &Path) -> Result<PathBuf> {
         let parent = path.parent().unwrap_or(Path::new("/"));
-        let on_disk = self.place(parent)?;
+        let (below, on_disk) = self.places(parent)?;
         if !on_disk.exists() {
-            // The upper directory's mode is the one that is seen: take over the host's.
+            // The upper directory's mode is the one that is seen: take over that of the layer below.
             self.parent(parent)?;
             fs::create_dir(&on_disk).with_context(|| format!("cannot make {}", on_disk.display()))?;
-            copy_mode(parent, &on_disk)?;
+            copy_mode(&below, &on_disk)?;
         }
-        self.place(path)
+        Ok(self.places(path)?.1)
     }
 
-    fn place(&self, path: &Path) -> Result<PathBuf> {
+    /// Where a path of the machine is in the layer that has it: on the host, and on the disk.
+    fn places(&self, path: &Path) -> Result<(PathBuf, PathBuf)> {
         let layer = self.layers.iter().rev().find(|layer| path.starts_with(&layer.path));
         let layer = layer.context("cannot find the layer of a path")?;
         let rest = path.strip_prefix(&layer.path).context("cannot find the layer of a path")?;
-        Ok(if rest.as_os_str().is_empty() { layer.upper() } else { layer.upper().join(rest) })
+        if rest.as_os_str().is_empty() {
+            return Ok((layer.source.clone(), layer.upper()));
+        }
+        Ok((layer.source.join(rest), layer.upper().join(rest)))
     }
 
     /// A directory through which nothing of the host is seen.

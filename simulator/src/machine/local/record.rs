@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessId;
+use crate::machine::MachineKind;
 
 /// One machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,8 +20,11 @@ pub struct Record {
     pub hostname: String,
     /// Address now.
     pub address: Ipv4Addr,
-    /// First process of the machine while it is on.
-    pub init: Option<ProcessId>,
+    /// What it is.
+    #[serde(default)]
+    pub kind: MachineKind,
+    /// The process that it lives and ends with while it is on: the first one of a light machine, the nspawn of a full one.
+    pub keeper: Option<ProcessId>,
     /// Its interface at the switch, in the holder's network namespace.
     pub port: String,
     /// Whether that interface is plugged in.
