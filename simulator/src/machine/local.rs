@@ -110,16 +110,16 @@ impl Shared {
             .with_context(|| format!("cannot place {} at {}", source.display(), target.display()))
     }
 
-    /// The model's name in each hierarchy of control groups.
-    pub(crate) fn cgroup(&self) -> PathBuf {
-        let digest = Sha256::digest(self.dir.as_os_str().as_encoded_bytes());
-        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        PathBuf::from(format!("juju-sim-{name}"))
-    }
-
     pub(crate) fn machine_dir(&self, id: &str) -> PathBuf {
         self.dir.join("machines").join(id)
     }
+}
+
+/// The name of the model in this directory in each hierarchy of control groups.
+fn cgroup_of(dir: &Path) -> PathBuf {
+    let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    PathBuf::from(format!("juju-sim-{name}"))
 }
 
 fn holder_file(dir: &Path) -> PathBuf {
@@ -208,7 +208,7 @@ impl Machines for LocalMachines {
         for process in processes.iter().rev() {
             process.wait_gone(process::DEATH_LIMIT).await?;
         }
-        full::remove_cgroups(&self.shared.cgroup())?;
+        full::remove_cgroups(&cgroup_of(dir))?;
         block::detach_each(made_inside).await?;
         block::detach_all_under(dir).await?;
         for name in ["machines", "blocks", "bin"] {

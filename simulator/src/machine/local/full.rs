@@ -8,7 +8,7 @@ mod cgroups;
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub(super) use cgroups::remove as remove_cgroups;
 
 use super::boot::{self, BootSpec, System};
 use super::disk::Layer;
-use super::mounts;
 use super::process::ProcessId;
+use super::{mounts, record};
 use crate::machine::Machine;
 
 /// How long systemd may take until every service that starts at boot has been started.
@@ -58,9 +58,25 @@ pub(super) fn build(spec: &BootSpec, layers: &[Layer]) -> Result<()> {
     } else {
         layers.iter().try_for_each(|layer| layer.mount(&root))?;
     }
+    fs::create_dir_all(&spec.store).with_context(|| format!("cannot make {}", spec.store.display()))?;
+    make_room_for_udev(&room_for_udev(spec))?;
     // nspawn keeps notes about its machines below this directory, and leaves them behind when it is killed.
     fs::create_dir_all("/run/systemd").context("cannot make /run/systemd")?;
     mounts::filesystem("tmpfs", Path::new("/run/systemd"), MsFlags::empty(), "mode=755")
+}
+
+/// What becomes `/run/udev`.
+fn room_for_udev(spec: &BootSpec) -> PathBuf {
+    spec.disk.join("udev")
+}
+
+/// In a container systemd only listens for devices when udev seems to run already: without this file, which udev replaces
+/// with its socket, a mount by UUID would wait at boot for a device that is there.
+fn make_room_for_udev(directory: &Path) -> Result<()> {
+    record::remove_tree(directory)?;
+    fs::create_dir(directory)
+        .and_then(|()| fs::write(directory.join("control"), ""))
+        .with_context(|| format!("cannot make {}", directory.display()))
 }
 
 /// `machine-supervise SPEC`: says `ready` with its number on the host, then becomes the nspawn of the machine.
@@ -97,6 +113,7 @@ fn nspawn(spec: &BootSpec) -> Command {
         .arg(format!("--hostname={}", spec.hostname))
         .arg(format!("--directory={}", spec.disk.join("merged").display()))
         .arg(format!("--bind={}:/var/lib/juju", escaped(&spec.juju)))
+        .arg(format!("--bind={}:/run/udev", escaped(&room_for_udev(spec))))
         .arg(format!("--bind-ro={}:/run/juju-sim/bin", escaped(&spec.bin)))
         .arg(format!("--bind-ro={}:/run/juju-sim/store", escaped(&spec.store)));
     for device in &spec.blocks {
@@ -126,14 +143,16 @@ fn is_first(pid: u32) -> bool {
 /// Wait until systemd has started what starts at boot, and snapd knows its snaps.
 ///
 /// # Errors
-/// It does not come so far in time, or stops in emergency mode, where a charm never gets to run.
-pub(super) async fn wait_until_up(machine: &dyn Machine) -> Result<()> {
+/// It does not come so far in time, ends, or stops in emergency mode, where a charm never gets to run. `log` is where nspawn
+/// says why.
+pub(super) async fn wait_until_up(machine: &dyn Machine, log: &Path) -> Result<()> {
     let deadline = Instant::now() + BOOT_LIMIT;
     loop {
         let state = said(machine, "systemctl is-system-running --wait").await;
         match state.as_str() {
             "running" | "degraded" => break,
-            "maintenance" => bail!("emergency mode: see {}", "journalctl -b -p err"),
+            "maintenance" => bail!("emergency mode: see journalctl -b -p err in the machine"),
+            _ if !machine.is_running() => bail!("it ended: {}", last_line(log)),
             _ if Instant::now() > deadline => {
                 bail!("systemd has not come up within {} s: {state}", BOOT_LIMIT.as_secs())
             }
@@ -143,6 +162,11 @@ pub(super) async fn wait_until_up(machine: &dyn Machine) -> Result<()> {
     // What an image has no snapd for is not waited for.
     said(machine, "test ! -e /usr/bin/snap || timeout 60 /usr/bin/snap wait system seed.loaded").await;
     Ok(())
+}
+
+fn last_line(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or("systemd-nspawn said nothing").to_owned()
 }
 
 /// What a shell line says in the machine; nothing while no program can be run there.

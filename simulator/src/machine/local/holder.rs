@@ -8,14 +8,17 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::errno::Errno;
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::process::ProcessId;
-use super::{disk, mounts, network, record};
+use super::{disk, full, mounts, network, record};
 
 /// Name of the file in a model's directory that names its holder.
 pub(crate) const RECORD: &str = "holder.json";
@@ -111,11 +114,23 @@ fn run(directory: &Path) -> Result<ExitCode> {
             tokio::select! {
                 _ = child_ended.recv() => bury(),
                 _ = look.tick() => if !is_wanted(directory, me) {
-                    return Ok(ExitCode::SUCCESS);
+                    return end(directory);
                 }
             }
         }
     })
+}
+
+/// End everything in the namespaces, and remove what is left of it outside.
+fn end(directory: &Path) -> Result<ExitCode> {
+    // From the first process of a namespace this reaches all others in it, and only those.
+    match nix::sys::signal::kill(Pid::from_raw(-1), Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => return Err(error).context("cannot end the machines"),
+    }
+    while waitpid(None, None).is_ok() {}
+    full::remove_cgroups(&super::cgroup_of(directory))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether the model's record names this process.

@@ -76,10 +76,7 @@ fn devices(directory: &Path, spec: &BootSpec) -> Result<()> {
     for (name, major, minor) in CHARACTER {
         node(&directory.join(name), SFlag::S_IFCHR, 0o666, major, minor)?;
     }
-    node(&directory.join("loop-control"), SFlag::S_IFCHR, 0o660, 10, 237)?;
-    for minor in 0..8 {
-        node(&directory.join(format!("loop{minor}")), SFlag::S_IFBLK, 0o660, LOOP_MAJOR, minor)?;
-    }
+    loop_nodes(directory)?;
     for device in &spec.blocks {
         loop_node(directory, device)?;
     }
@@ -100,6 +97,12 @@ fn node(path: &Path, kind: SFlag, mode: u32, major: u64, minor: u64) -> Result<(
     // The process's umask has taken bits away.
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
         .with_context(|| format!("cannot make the device {}", path.display()))
+}
+
+/// Make the nodes that programs need for loop devices of their own.
+pub fn loop_nodes(directory: &Path) -> Result<()> {
+    node(&directory.join("loop-control"), SFlag::S_IFCHR, 0o660, 10, 237)?;
+    (0..8).try_for_each(|minor| loop_node(directory, Path::new(&format!("loop{minor}"))))
 }
 
 /// Make the node of a loop device (`/dev/loop12`) in a `/dev` directory, unless it is there.

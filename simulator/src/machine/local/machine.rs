@@ -108,7 +108,7 @@ impl LocalMachine {
 
     /// Its name in each hierarchy of control groups.
     fn cgroup(&self) -> PathBuf {
-        self.shared.cgroup().join(&self.id)
+        super::cgroup_of(&self.shared.dir).join(&self.id)
     }
 
     fn boot_spec(&self) -> BootSpec {
@@ -155,12 +155,17 @@ impl LocalMachine {
             self.apply_limit()?;
         }
         if self.record().kind == MachineKind::Full
-            && let Err(error) = full::wait_until_up(self).await
+            && let Err(error) = self.wait_until_up().await
         {
             self.end().await?;
             return Err(error.context(format!("cannot boot {}", self.record().hostname)));
         }
         Ok(())
+    }
+
+    async fn wait_until_up(&self) -> Result<()> {
+        full::wait_until_up(self, &self.dir().join("init.log")).await?;
+        light::loop_nodes(&self.host_path(Path::new("/dev"))?)
     }
 
     /// A power cut.

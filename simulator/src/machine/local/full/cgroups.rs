@@ -4,8 +4,12 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+
+/// How long the last process of a group may take to be gone from it.
+const EMPTY_LIMIT: Duration = Duration::from_secs(10);
 
 const TOP: &str = "/sys/fs/cgroup";
 /// Where each hierarchy of a host with the older kind of control groups is, as far as systemd and snapd use them.
@@ -31,24 +35,31 @@ pub fn join(name: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Remove the group of this name and all below it. Their processes have ended.
+/// Remove the group of this name and all below it. Their processes are ending.
 pub fn remove(name: &Path) -> Result<()> {
-    roots().iter().try_for_each(|root| remove_below(&root.join(name)))
+    let deadline = Instant::now() + EMPTY_LIMIT;
+    roots().iter().try_for_each(|root| remove_below(&root.join(name), deadline))
 }
 
-fn remove_below(group: &Path) -> Result<()> {
+fn remove_below(group: &Path, deadline: Instant) -> Result<()> {
     let entries = match fs::read_dir(group) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("cannot list {}", group.display())),
     };
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        remove_below(&entry.path())?;
+        remove_below(&entry.path(), deadline)?;
     }
-    match fs::remove_dir(group) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove the control group {}", group.display()))
+    loop {
+        match fs::remove_dir(group) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error)
+                    .with_context(|| format!("cannot remove the control group {}", group.display()));
+            }
+            _ => return Ok(()),
         }
-        _ => Ok(()),
     }
 }
