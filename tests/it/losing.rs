@@ -41,6 +41,22 @@ fn a_power_cut_of_all_machines_loses_nothing(kind: Kind) {
 }
 
 #[test]
+fn one_machine_is_rebooted_and_one_loses_its_power() {
+    let model = Model::with_cluster(PRESENT, 3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    model.run(&["lab", "reboot", "etcd/1"]);
+    model.settle(3);
+    let leader = model.raft_leader(&model.units("etcd"));
+    model.run(&["lab", "kill-machine", &leader]);
+    model.run(&["lab", "start-machine", &leader]);
+    model.settle(3);
+    writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}
+
+#[test]
 fn a_member_whose_disk_was_emptied_joins_again() {
     let model = Model::with_cluster(PRESENT, 3);
     model.etcdctl("etcd/0", "put kept yes");

@@ -13,6 +13,7 @@
 mod actions;
 mod bad_archives;
 mod bad_inputs;
+mod booted;
 mod certificates;
 mod crashes;
 mod csr;
@@ -34,6 +35,7 @@ mod owners;
 mod pages;
 mod quorum;
 mod reference;
+mod removing;
 mod restoring;
 mod scaling;
 mod sim;
@@ -49,11 +51,11 @@ mod users;
 use sim::Kind;
 
 /// Juju 2.9 with etcd 3.4.
-pub const OLD: Kind = Kind { juju: "2.9", channel: "3.4/stable" };
+pub const OLD: Kind = Kind { juju: "2.9", channel: "3.4/stable", machines: None };
 /// Juju 3.6 with etcd 3.5.
-pub const PRESENT: Kind = Kind { juju: "3.6", channel: "3.5/stable" };
+pub const PRESENT: Kind = Kind { juju: "3.6", channel: "3.5/stable", machines: None };
 /// Juju 4.0 with etcd 3.5.
-pub const COMING: Kind = Kind { juju: "4.0", channel: "3.5/stable" };
+pub const COMING: Kind = Kind { juju: "4.0", channel: "3.5/stable", machines: None };
 
 /// Makes one test of each scenario (a function of a [`Kind`]) for each kind of model.
 #[macro_export]

@@ -1,8 +1,10 @@
 //! Drives `juju-sim` as an operator would: by its command line, one model a test.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,6 +19,8 @@ pub struct Kind {
     pub juju: &'static str,
     /// The channel etcd is installed from.
     pub channel: &'static str,
+    /// `--machines`, when it is not what the whole run is made on (`JUJU_SIM_MACHINES`).
+    pub machines: Option<&'static str>,
 }
 
 /// A model of its own, destroyed with everything in it when the test ends.
@@ -25,6 +29,8 @@ pub struct Model {
     kind: Kind,
     /// The snap store.
     snaps: PathBuf,
+    /// How often a unit was mended by hand (`resolved`).
+    hands: AtomicU32,
 }
 
 /// A path the Makefile hands to the tests; without it they cannot prove anything, so they fail.
@@ -48,13 +54,19 @@ impl Model {
     /// With a snap store of its own, laid out as juju-sim wants it.
     pub fn with_store(kind: Kind, snaps: PathBuf) -> Model {
         let home = tempfile::Builder::new().prefix("juju-sim-").tempdir_in("/var/tmp").unwrap();
-        Model { home, kind, snaps }
+        Model { home, kind, snaps, hands: AtomicU32::new(0) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(given("JUJU_SIM"));
         command.env("JUJU_SIM_HOME", self.home.path()).env("JUJU_SIM_SNAPS", &self.snaps);
         command.args(["--juju-version", self.kind.juju]).args(arguments).stdin(Stdio::null());
+        if arguments.first() == Some(&"resolved") {
+            self.hands.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(machines) = self.kind.machines {
+            command.env("JUJU_SIM_MACHINES", machines);
+        }
         command
     }
 
@@ -298,10 +310,30 @@ print(len(set(last.values())))"
 
     /// Asserts that no hook of the whole model has failed so far.
     pub fn assert_no_hook_failed(&self) {
-        let log = self.run(&["debug-log", "--replay"]);
-        let failed: Vec<&str> =
-            log.lines().filter(|line| line.contains("hook failed") || line.contains("panicked")).collect();
+        let failed = self.failed_hooks();
         assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+
+    fn failed_hooks(&self) -> Vec<String> {
+        let log = self.run(&["debug-log", "--replay"]);
+        let failed = log.lines().filter(|line| line.contains("hook failed") || line.contains("panicked"));
+        failed.map(str::to_owned).collect()
+    }
+
+    /// Adds a row to the table of a long run, where one is wanted: what the writer saw, and what the hooks did.
+    fn note_result(&self, summary: &Value, verified: &Value) {
+        let Some(path) = std::env::var_os("TEST_RESULTS") else { return };
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let cells = [
+            name,
+            summary["acknowledged"].to_string(),
+            verified["missing-count"].to_string(),
+            summary["worst-gap-ms"].to_string(),
+            self.failed_hooks().len().to_string(),
+            self.hands.load(Ordering::Relaxed).to_string(),
+        ];
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{}", cells.join("\t")).unwrap();
     }
 }
 
@@ -356,6 +388,7 @@ impl<'a> Writer<'a> {
         let verified = self.model.shell(&self.unit, &format!("python3 {script} verify {DATA}"));
         let verified: Value = serde_json::from_str(&verified).unwrap();
         eprintln!("writer: {summary} {verified}");
+        self.model.note_result(&summary, &verified);
         assert!(summary["acknowledged"].as_u64().unwrap() > ENOUGH, "{summary}");
         assert_eq!(verified["acknowledged"], summary["acknowledged"]);
         assert_eq!(verified["missing-count"], 0, "acknowledged writes are missing: {verified}");

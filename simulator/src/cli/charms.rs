@@ -51,7 +51,7 @@ pub(super) struct Deploy {
     trust: bool,
     /// What its units run on: light machines (namespaces, with stand-ins for systemd and snapd) or full ones (booted, with
     /// the real ones); what `model-config machines` says when not given
-    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true)]
+    #[arg(long, value_name = "KIND", value_enum, env = "JUJU_SIM_MACHINES", hide_possible_values = true)]
     machines: Option<MachineKind>,
     /// Accepted; every machine is alike
     #[arg(long, value_name = "BASE", hide = true)]

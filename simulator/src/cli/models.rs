@@ -26,7 +26,7 @@ pub(super) struct AddModel {
     /// Name of the new model
     name: String,
     /// What its units run on: light machines or full ones (booted, with real systemd and snapd)
-    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true)]
+    #[arg(long, value_name = "KIND", value_enum, env = "JUJU_SIM_MACHINES", hide_possible_values = true)]
     machines: Option<MachineKind>,
 }
 
