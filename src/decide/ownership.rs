@@ -72,10 +72,20 @@ fn is_mine(w: &World, owner: &Owner) -> bool {
 
 /// Whose the data is, where it is not this unit's.
 pub fn foreign(w: &World) -> Option<String> {
+    if let Some(owner) = runs_on_storage_of(w) {
+        return Some(called(w, owner, ""));
+    }
     // Of storage its own file tells, and what a restore has put in place its journal.
     let is_asked = w.host.place.data != storage::DATA && w.host.restore.is_none() && !w.host.package;
     let has_data = !matches!(w.host.data, Data::Empty | Data::Unreadable(_));
     (is_asked && has_data && w.peers.relation.is_some() && !is_own(w)).then(|| whose(w))
+}
+
+/// A server that runs on storage was started there by whoever has claimed it.
+fn runs_on_storage_of(w: &World) -> Option<&Owner> {
+    w.host.runs_in.as_ref().filter(|place| place.data == storage::DATA)?;
+    let inside = w.host.volume.mounted.as_ref()?.inside.known()?;
+    inside.owner.as_ref().filter(|owner| !owner.is(&w.unit, &w.model))
 }
 
 fn is_own(w: &World) -> bool {
@@ -105,11 +115,16 @@ fn has_token(w: &World) -> bool {
 fn whose(w: &World) -> String {
     let of = w.host.identity.map(|identity| format!(" of cluster {}", identity.cluster)).unwrap_or_default();
     match w.host.owner.as_ref().filter(|owner| !owner.unit.is_empty()) {
-        Some(owner) if owner.model == w.model => {
-            format!("{}{of}, an earlier or another application", owner.unit)
-        }
-        Some(owner) => format!("{}{of} in model {}", owner.unit, owner.model),
+        Some(owner) => called(w, owner, &of),
         None => format!("a member{of} that is not this application's"),
+    }
+}
+
+fn called(w: &World, owner: &Owner, of: &str) -> String {
+    if owner.model == w.model {
+        format!("{}{of}, an earlier or another application", owner.unit)
+    } else {
+        format!("{}{of} in model {}", owner.unit, owner.model)
     }
 }
 
@@ -122,7 +137,7 @@ mod tests {
     use crate::etcd::{Identity, MemberId};
     use crate::event::Event;
     use crate::juju::{Databag, StatusKind};
-    use crate::world::{Door, Leadership, Place, Roster};
+    use crate::world::{Door, Leadership, Place, Reading, Roster};
 
     const FOREIGN: ClusterId = ClusterId(0xf0);
 
@@ -214,6 +229,35 @@ mod tests {
         // Restored: the application has agreed on it, or the journal tells.
         w.peers.cluster.cluster = Some(FOREIGN);
         assert_eq!(foreign(&w), None);
+    }
+
+    /// Two applications on one machine, the first one's data on storage.
+    #[test]
+    fn a_server_on_storage_of_another_unit_is_left_alone() {
+        let mut w = settled(0, &three());
+        w.host.place = Place::whole(storage::DATA);
+        w.host.runs_in = Some(Place::whole(storage::DATA));
+        let owner = |unit: &str| Some(Owner { unit: unit.into(), model: "m".into(), ..Owner::default() });
+        let mount = |w: &mut World, owner| {
+            w.host.volume.mounted = Some(storage::Mounted {
+                number: (8, 16),
+                source: "/dev/sdb".into(),
+                inside: Reading::Known(storage::Inside { data: Data::Present, owner }),
+            });
+        };
+        mount(&mut w, owner("other/0"));
+        w.leadership = Leadership::Leader;
+        let told = done(next(&w)).message;
+        assert!(
+            told.contains("holds data of other/0, an earlier or another application: it is not touched"),
+            "{told}"
+        );
+        assert_eq!(publication(&w, "t"), Publication::default());
+        mount(&mut w, owner("etcd/0"));
+        assert_eq!(foreign(&w), None);
+        w.host.runs_in = None;
+        mount(&mut w, owner("other/0"));
+        assert_eq!(foreign(&w), None, "storage that was given to this unit and is not claimed yet");
     }
 
     #[test]
