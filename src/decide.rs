@@ -35,7 +35,13 @@ mod upgrade;
 mod upkeep;
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod scenes;
+#[cfg(test)]
+mod sequences;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -159,6 +165,13 @@ impl fmt::Display for Waiting {
 
 /// The runbook.
 pub fn next(world: &World) -> Next {
+    let next = decided(world);
+    #[cfg(test)]
+    check::enforce(world, &next);
+    next
+}
+
+fn decided(world: &World) -> Next {
     if let Some(next) = ownership::next(world).or_else(|| checks::next(world)) {
         return next;
     }

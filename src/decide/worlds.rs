@@ -18,6 +18,8 @@ use crate::tls::Bundle;
 use crate::world::*;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0xc1);
+/// The default of the option.
+pub(super) const HEARTBEAT_MS: u64 = 100;
 
 /// A related authority that has said nothing yet.
 fn easyrsa() -> Authority {

@@ -81,7 +81,7 @@ fn wrong_options_and_failed_writes_change_nothing() {
     assert!(!matches!(next(&w), Next::Do(Step::WriteChecks { .. })), "etcd comes first");
     let mut w = watched(&[]);
     w.host.checks.files = BTreeMap::from([("/etc/nagios/nrpe.d/check_etcd-alarms.cfg".into(), "old".into())]);
-    w.options = Err(vec![]);
+    w.options = crate::options::Options::parse(&serde_json::Map::from_iter([("port".to_owned(), 0.into())]));
     assert!(!matches!(next(&w), Next::Do(Step::WriteChecks { .. })));
 }
 
