@@ -23,10 +23,15 @@ pub(super) fn installed() -> (Reading<Option<Installed>>, Option<Unready>) {
 
 /// `asked`: what it has answered in this run.
 pub(super) async fn look(host: &Host, tried: &Tried, asked: &OnceCell<SnapdSays>) -> SnapdSays {
-    if tried.done("set-snapd") || tried.done("hold-snap") {
-        return SnapdSays::nothing("it was told in this run");
+    let mut says = asked.get_or_init(|| ask(host)).await.clone();
+    let told = SnapdSays::nothing("it was told in this run");
+    if tried.done("set-snapd") {
+        says.options = told.options;
     }
-    asked.get_or_init(|| ask(host)).await.clone()
+    if tried.done("hold-snap") {
+        (says.held, says.version) = (told.held, told.version);
+    }
+    says
 }
 
 async fn ask(host: &Host) -> SnapdSays {
