@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::test_server::{Pki, Server, binaries, eventually, free_url, settings};
 use super::{
-    Alarm, AlarmKind, Client, ClusterState, Compaction, Credentials, Error, Lock, MemberId, Settings, Taken,
-    check_snapshot, reach,
+    Alarm, AlarmKind, Client, ClusterState, Compaction, Credentials, Error, Lock, MemberId, Permission,
+    Settings, Taken, check_snapshot, reach,
 };
 
 #[tokio::test]
@@ -140,6 +140,23 @@ async fn peer_urls_are_checked(first: &Server, second: &Server, id: MemberId) {
         assert!(matches!(first.client.update_peer_urls(id, &urls).await, Err(Error::NotAUrl { .. })));
     }
     first.client.update_peer_urls(id, &[second.peer_url().to_owned()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_read_proves_a_quorum_and_is_told_apart() {
+    let pki = Pki::new();
+    for binaries in binaries() {
+        let Server { client, .. } = &Server::alone(&binaries, &pki).await;
+        assert_eq!(client.prove_quorum().await.unwrap(), Permission::Granted);
+        client.call("user", async |mut raw| raw.user_add("root", "secret", None).await).await.unwrap();
+        client.call("role", async |mut raw| raw.user_grant_role("root", "root").await).await.unwrap();
+        client.call("auth", async |mut raw| raw.auth_enable().await).await.unwrap();
+        let refused = client.confirm_quorum().await.unwrap_err();
+        assert!(matches!(refused, Error::Denied), "{refused:?}");
+        assert_eq!(client.prove_quorum().await.unwrap(), Permission::Denied);
+        let status = client.status().await;
+        assert!(matches!(status, Ok(_) | Err(Error::Denied)), "{status:?}");
+    }
 }
 
 #[tokio::test]

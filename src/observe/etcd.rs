@@ -81,9 +81,8 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
             v2_store: V2Store::not_asked(),
         };
     };
-    let (door, own, at_the_door) = knock(host, doors, &credentials).await;
+    let (door, own) = knock(host, doors, &credentials).await;
     let (roster, asked, permission) = roster(&door, own, doors, &credentials).await;
-    let permission = if at_the_door == Permission::Denied { at_the_door } else { permission };
     let members = match &roster {
         Roster::Confirmed(members) => members.as_slice(),
         Roster::Unconfirmed { remembered, .. } => remembered.as_slice(),
@@ -97,30 +96,26 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
     Etcd { door, health, versions, alarms, roster, permission, v2_store: V2Store::not_asked() }
 }
 
-/// Ask this unit's own server how it is. From 3.5.28 to 3.5.31 and 3.6.9 to 3.6.11 it tells only those who have all rights.
-async fn knock(
-    host: &Host,
-    doors: &Doors,
-    credentials: &etcd::Credentials,
-) -> (Door, Option<Client>, Permission) {
-    let mut permission = Permission::Granted;
+/// Ask this unit's own server how it is. From 3.5.28 to 3.5.31 and 3.6.9 to 3.6.11 one with users and roles tells only those who
+/// have all rights; it is mute then, and may still prove its quorum.
+async fn knock(host: &Host, doors: &Doors, credentials: &etcd::Credentials) -> (Door, Option<Client>) {
     if host.service != Service::Running {
-        return (Door::Closed, None, permission);
+        return (Door::Closed, None);
     }
-    let mut says = "it has no configuration yet".to_owned();
+    let (mut says, mut refuses) = ("it has no configuration yet".to_owned(), None);
     for endpoint in &doors.own {
         match ask_status(endpoint, credentials).await {
-            Ok((status, client)) => return (Door::Open(Box::new(status)), Some(client), permission),
+            Ok((status, client)) => return (Door::Open(Box::new(status)), Some(client)),
             Err(error) => {
                 if matches!(error, etcd::Error::Denied) {
-                    permission = Permission::Denied;
+                    let client = Client::connect(endpoint, credentials).ok();
+                    refuses = client.map(|client| client.with_timeout(PATIENCE).of_cluster(doors.cluster));
                 }
                 says = error.to_string();
             }
         }
     }
-    let door = if host.data == Data::Empty { Door::Closed } else { Door::Mute(says) };
-    (door, None, permission)
+    if host.data == Data::Empty { (Door::Closed, None) } else { (Door::Mute(says), refuses) }
 }
 
 async fn ask_status(
@@ -157,7 +152,9 @@ async fn roster(
 ) -> (Roster, Option<Client>, Permission) {
     let counts = |own: &MemberStatus| doors.cluster.is_none_or(|cluster| cluster == own.cluster);
     let cluster = doors.cluster.or_else(|| own_cluster(door));
-    let voter = matches!(door, Door::Open(status) if !status.learner && counts(status));
+    // A learner answers no linearizable read.
+    let refuses = matches!(door, Door::Mute(_)) && own.is_some();
+    let voter = refuses || matches!(door, Door::Open(status) if !status.learner && counts(status));
     let mut cause = String::new();
     if let (true, Some(client)) = (voter, &own) {
         match confirmed_members(client).await {
@@ -165,7 +162,7 @@ async fn roster(
             Err(error) => cause = format!("own server: {error}"),
         }
     }
-    let own_counts = matches!(door, Door::Open(status) if counts(status));
+    let own_counts = refuses || matches!(door, Door::Open(status) if counts(status));
     if doors.others.is_empty() && !own_counts {
         return (Roster::NobodyToAsk, None, Permission::Granted);
     }
