@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         "machine-supervise" => finish(full::main(rest)),
         "machine-enter" => finish(enter::main(rest)),
         "network-holder" => finish(holder::main(rest)),
+        standin::snap::front::SETTLE => standin::snap::front::settle(),
         "controller" => finish(cli::daemon::main(rest)),
         _ => cli::main(),
     }

@@ -1,4 +1,5 @@
-//! The `journalctl` of a light machine: reads the service manager's journal. Invariant: without a match it says `-- No entries --`.
+//! The `journalctl` of a light machine: reads the service manager's journal. Invariant: without a match it
+//! says `-- No entries --` to people, and nothing to programs.
 
 use std::process::ExitCode;
 
@@ -25,7 +26,8 @@ pub fn main() -> ExitCode {
     match parse(&arguments, now) {
         Ok(query) => {
             let found = select(journal::read(journal::PATH.as_ref()), &query);
-            if found.is_empty() {
+            // The forms for programs say nothing instead.
+            if found.is_empty() && query.format.starts_with("short") {
                 output::line("-- No entries --");
             }
             let hostname = std::fs::read_to_string("/etc/hostname").unwrap_or_default();

@@ -17,3 +17,8 @@ pub fn text(text: &str) {
 pub fn error_line(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
+
+/// Text to standard error as it is.
+pub fn error_text(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}

@@ -5,6 +5,7 @@ mod activate;
 mod arguments;
 mod change;
 mod channel;
+pub mod front;
 mod meta;
 mod query;
 mod run;
@@ -25,7 +26,7 @@ use super::output;
 /// Why a command did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Printed after `error: `; exit code 1.
+    /// Printed after `error: `; exit code 1, or 10 while another change is in progress.
     Error(String),
     /// Nothing to do: printed as it is; exit code 0.
     Nothing(String),
@@ -48,6 +49,9 @@ pub(crate) type Done<T = ()> = Result<T, Failure>;
 /// `snap`, by its arguments.
 pub fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
+    if front::is_needed() {
+        return front::main(&given);
+    }
     if let Some(("run", words)) = given.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         // Does not come back when it works.
         return finish(run::run(words));
@@ -64,7 +68,8 @@ fn finish(done: Done) -> ExitCode {
         }
         Err(Failure::Error(text)) => {
             output::error_line(&format!("error: {text}"));
-            ExitCode::FAILURE
+            // Whoever reads exit codes is told by this one to try again.
+            if text.ends_with(" change in progress") { ExitCode::from(10) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -77,6 +82,7 @@ fn dispatch(arguments: &Arguments) -> Done {
         "remove" => change::remove(&store, arguments),
         "revert" => change::revert(&store, arguments),
         "switch" => change::switch(&store, arguments),
+        "enable" | "disable" => change::set_enabled(&store, arguments),
         "list" => query::list(&store, arguments),
         "info" => query::info(&store, arguments),
         "version" | "--version" => {
@@ -95,8 +101,8 @@ fn dispatch(arguments: &Arguments) -> Done {
         "set" | "unset" => settings::set(&store, arguments),
         "get" => settings::get(&store, arguments),
         "alias" | "unalias" => settings::alias(&store, arguments),
-        // Assertions are the store's signatures: here every file of the store is trusted.
-        "ack" | "wait" | "watch" => Ok(()),
+        "ack" => settings::acknowledge(arguments),
+        "wait" | "watch" => Ok(()),
         "known" => Err(error("no assertions found")),
         other => Err(error(format!("unknown command \"{other}\", see 'snap help'."))),
     }

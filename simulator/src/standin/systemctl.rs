@@ -94,6 +94,10 @@ fn change_files(arguments: &Arguments) -> Result<u8> {
         }
     }
     protocol::ask(&Request::DaemonReload)?;
+    // What could not be enabled or disabled is neither started nor stopped.
+    if code != 0 {
+        return Ok(code);
+    }
     let then = match arguments.verb.as_str() {
         "enable" | "reenable" if arguments.now => "start",
         "disable" | "mask" if arguments.now => "stop",

@@ -120,3 +120,63 @@ async fn what_systemd_has_not_in_memory_cannot_be_reset(machine: &dyn juju_sim::
     said(machine, "systemctl enable idle && systemctl reset-failed idle && systemctl disable idle").await;
     assert_eq!(reset().await, (1, refused.to_owned()));
 }
+
+#[tokio::test]
+async fn what_stands_between_two_states_answers_as_with_systemd_252() {
+    let model = Model::new();
+    let machine = &*model.machine(0).await;
+    let show = |unit: &str| {
+        format!("systemctl show {unit} -p ActiveState,NRestarts,Result,ExecMainStatus | tr '\\n' ' '")
+    };
+
+    // A start that comes between two activations waits for the second one.
+    unit(machine, "again.service", "[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=2s").await;
+    said(machine, "systemctl start again; sleep 0.2; systemctl start --no-block again").await;
+    assert_eq!(
+        said(machine, "systemctl show again -p SubState,NRestarts").await,
+        "NRestarts=0\nSubState=auto-restart"
+    );
+    said(machine, "systemctl start again").await;
+    until(machine, "systemctl show again -p NRestarts --value", "1").await;
+    said(machine, "systemctl stop again").await;
+
+    // One that comes while it is stopping fails with a stop that fails.
+    let deaf = "[Service]\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/up; while :; do sleep 0.1; done'\nTimeoutStopSec=1s";
+    unit(machine, "deaf.service", deaf).await;
+    said(machine, "systemctl start deaf").await;
+    until(machine, "ls /run/up", "/run/up").await;
+    let (code, text) = ended(machine, "systemctl stop --no-block deaf; systemctl start deaf").await;
+    assert!(
+        code == 1 && text.starts_with("Job for deaf.service failed because a timeout was exceeded."),
+        "{text}"
+    );
+    assert_eq!(
+        said(machine, &show("deaf")).await,
+        "ActiveState=failed ExecMainStatus=9 NRestarts=0 Result=timeout"
+    );
+
+    unit(machine, "late.service", "[Service]\nType=notify\nExecStart=/bin/sleep 1000\nTimeoutStartSec=500ms")
+        .await;
+    assert_eq!(ended(machine, "systemctl start late").await.0, 1);
+    assert_eq!(
+        said(machine, &show("late")).await,
+        "ActiveState=failed ExecMainStatus=15 NRestarts=0 Result=timeout"
+    );
+
+    // A daemon-reload forgets how often a unit was started, and a refused start counts nothing anew.
+    unit(machine, "flaps.service", "[Service]\nExecStart=/bin/true\nRestart=always\nRestartSec=10ms").await;
+    said(machine, "systemctl start flaps").await;
+    until(machine, "systemctl show flaps -p Result --value", "start-limit-hit").await;
+    assert_eq!(ended(machine, "systemctl start flaps").await.0, 1);
+    assert_eq!(said(machine, "systemctl show flaps -p NRestarts --value").await, "5");
+    said(machine, "systemctl daemon-reload; systemctl start flaps").await;
+
+    said(machine, "systemctl mask held; systemctl stop held; systemctl disable --now held").await;
+    let missing = "Failed to disable unit: Unit file nosuch.service does not exist.";
+    assert_eq!(ended(machine, "systemctl disable --now nosuch").await, (1, missing.to_owned()));
+    unit(machine, "bad.service", "[Service]\nRestart=always\n[Install]\nWantedBy=multi-user.target").await;
+    let refused = "Failed to stop bad.service: Unit bad.service not loaded.";
+    assert_eq!(ended(machine, "systemctl stop bad").await, (5, refused.to_owned()));
+    assert_eq!(said(machine, "systemctl enable bad 2>/dev/null; systemctl is-enabled bad").await, "enabled");
+    assert_eq!(ended(machine, "journalctl -u nosuch -n 20 --no-pager -o cat").await, (0, String::new()));
+}

@@ -100,6 +100,18 @@ async fn a_snap_is_installed_refreshed_with_its_data_reverted_and_removed() {
         said(machine, "readlink /snap/tiny/current; cat /var/snap/tiny/current/data").await,
         "x1\none"
     );
+    // What is followed stays, though the store does not know what is installed.
+    assert_eq!(said(machine, "snap list | tail -1").await, "tiny  1.1.2    x1   1.1/stable  -          -");
+    let (code, text) = ended(machine, "snap refresh tiny").await;
+    assert!(code == 1 && text.starts_with("error: local snap \"tiny\" is unknown to the store"), "{text}");
+    said(machine, "snap disable tiny").await;
+    assert_eq!(
+        said(machine, "snap list tiny | tail -1 | tr -s ' '").await,
+        "tiny 1.1.2 x1 1.1/stable - disabled"
+    );
+    assert_eq!(ended(machine, "ls /snap/tiny/current /snap/bin/tiny.ctl").await.0, 2);
+    said(machine, "snap enable tiny && /snap/bin/tiny.ctl").await;
+    until(machine, "systemctl is-active snap.tiny.tiny", "active").await;
     assert_eq!(
         said(machine, "snap remove tiny; ls -A /snap /var/snap /snap/bin; snap changes | grep -c Remove")
             .await,

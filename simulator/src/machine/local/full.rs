@@ -161,6 +161,9 @@ pub(super) async fn wait_until_up(machine: &dyn Machine, log: &Path) -> Result<(
     }
     // What an image has no snapd for is not waited for.
     said(machine, "test ! -e /usr/bin/snap || timeout 60 /usr/bin/snap wait system seed.loaded").await;
+    // What a power cut has met half-way goes by the store's number before any hook looks.
+    let settle = format!("timeout 60 /run/juju-sim/bin/juju-sim {}", crate::standin::snap::front::SETTLE);
+    said(machine, &format!("test ! -e /usr/bin/snap || {settle}")).await;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ pub enum Step {
     Done,
     /// The state's outcome says why.
     Failed,
-    /// A stop was asked for.
+    /// It is to be stopped: that was asked for, or the main process was not ready in time.
     Stopped,
 }
 
@@ -244,7 +244,7 @@ impl Life {
             Event::TimedOut => {
                 self.log("start operation timed out. Terminating.");
                 self.set_outcome(Outcome::Timeout);
-                Step::Failed
+                Step::Stopped
             }
             Event::StopWanted => Step::Stopped,
         }

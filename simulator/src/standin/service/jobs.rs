@@ -95,16 +95,18 @@ impl Manager {
     async fn start_service(&self, unit: &Rc<Unit>) -> JobResult {
         if unit.state.borrow().active == Activity::Deactivating {
             self.stop(unit).await;
+            // The start was waiting for a good end.
+            let state = unit.state.borrow();
+            if state.active == Activity::Failed {
+                return Some(ProblemKind::Job(state.outcome.text().to_owned()));
+            }
         }
         let (sender, receiver) = oneshot::channel();
         unit.waiting.borrow_mut().push(sender);
         let control = unit.control.borrow().clone();
         match control {
             Some(control) => drop(control.send(Control::StartNow)),
-            None => {
-                unit.state.borrow_mut().restarts = 0;
-                Life::begin(&self.host, unit);
-            }
+            None => Life::begin(&self.host, unit),
         }
         receiver.await.unwrap_or(Some(ProblemKind::Canceled))
     }

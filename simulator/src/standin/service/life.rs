@@ -12,6 +12,9 @@ use super::state::Activity;
 use super::unit::{Control, Host, Unit};
 use crate::standin::units::spec::{ServiceSpec, UnitSpec, What};
 
+/// `SubState=` between two activations.
+const AUTO_RESTART: &str = "auto-restart";
+
 /// A service that is not at rest.
 #[derive(Debug)]
 pub struct Life {
@@ -77,7 +80,13 @@ impl Life {
             self.rest(&unit.description);
             return false;
         }
-        self.unit.state.borrow_mut().outcome = Outcome::Success;
+        {
+            let mut state = self.unit.state.borrow_mut();
+            state.outcome = Outcome::Success;
+            if state.sub != AUTO_RESTART {
+                state.restarts = 0;
+            }
+        }
         let exit = self.activate(service).await;
         let outcome = self.outcome();
         if !self.stop_wanted() && restarts(service, outcome, exit) {
@@ -115,7 +124,7 @@ impl Life {
     }
 
     async fn wait_for_restart(&mut self, service: &ServiceSpec) -> bool {
-        self.unit.state.borrow_mut().set(Activity::Activating, "auto-restart");
+        self.unit.state.borrow_mut().set(Activity::Activating, AUTO_RESTART);
         let delay = service.restart_delay;
         let control = &mut self.control;
         let told = async {
@@ -123,7 +132,9 @@ impl Life {
                 match control.recv().await {
                     Some(Control::Reload(waiting)) => drop(waiting.send(Some(ProblemKind::NotReloadable))),
                     Some(Control::Stop(waiting)) => break Some(waiting),
-                    Some(Control::StartNow) | None => break None,
+                    // Who asks for a start meanwhile waits with it.
+                    Some(Control::StartNow) => {}
+                    None => break None,
                 }
             }
         };

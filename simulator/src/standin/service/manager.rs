@@ -161,7 +161,11 @@ impl Manager {
         let mut jobs = Vec::new();
         for name in names {
             let unit = self.known(name);
-            if unit.loaded.borrow().is_none() && unit.control.borrow().is_none() && !is_builtin(name) {
+            let active = unit.state.borrow().active;
+            let is_masked = self.host.files.enabled_state(name) == Some("masked");
+            // What cannot be read cannot be loaded; that it is masked can be, and a failure is kept.
+            let is_unreadable = unit.loaded.borrow().as_ref().is_none_or(|loaded| loaded.spec.is_err());
+            if is_unreadable && !is_masked && active == Activity::Inactive && !is_builtin(name) {
                 reply.problems.push(Problem { unit: name.clone(), kind: ProblemKind::NotLoaded });
                 continue;
             }
@@ -194,6 +198,8 @@ impl Manager {
         let units: Vec<Rc<Unit>> = self.host.units.borrow().values().cloned().collect();
         for unit in units {
             self.read(&unit);
+            // systemd does not take the count of starts over.
+            unit.limit.borrow_mut().reset();
         }
         Reply::default()
     }
@@ -211,8 +217,8 @@ impl Manager {
             unit.limit.borrow_mut().reset();
             let mut state = unit.state.borrow_mut();
             state.restarts = 0;
+            state.outcome = super::limits::Outcome::Success;
             if state.active == Activity::Failed {
-                state.outcome = super::limits::Outcome::Success;
                 state.set(Activity::Inactive, "dead");
             }
         }

@@ -99,6 +99,12 @@ pub fn unlink(meta: &Meta) -> Done {
     services::ask(&Request::DaemonReload).map(drop)
 }
 
+/// Let no revision be the one in use.
+pub fn unpoint(snap: &str) -> Done {
+    remove(&place(snap, "current"))?;
+    remove(&data(snap, "current"))
+}
+
 /// Let `/snap/bin/<name>` run a command of a snap.
 pub fn wrapper(name: &str, command: &str) -> Done {
     // The real ones are links to /usr/bin/snap, which goes by the name it was called by.

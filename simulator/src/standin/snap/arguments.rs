@@ -27,6 +27,9 @@ pub struct Arguments {
     pub lines: Option<String>,
     /// `-d` of `get`.
     pub document: bool,
+    /// Of `download`.
+    pub basename: Option<String>,
+    pub target_directory: Option<String>,
 }
 
 /// Read a command line.
@@ -68,6 +71,8 @@ pub fn parse(given: &[String]) -> Done<Arguments> {
             "--disable" => arguments.disable = true,
             "-n" => arguments.lines = Some(value()?),
             "-d" => arguments.document = true,
+            "--basename" => arguments.basename = Some(value()?),
+            "--target-directory" => arguments.target_directory = Some(value()?),
             "--version" => arguments.words.insert(0, word.clone()),
             "--no-wait"
             | "--color"

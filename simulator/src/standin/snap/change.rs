@@ -43,7 +43,10 @@ pub fn install(store: &Store, arguments: &Arguments) -> Done {
 
 fn install_file(state: &mut State, file: &Path, arguments: &Arguments) -> Done<String> {
     if !file.exists() {
-        return Err(error(format!("cannot open: \"{}\"", file.display())));
+        return Err(error(format!(
+            "cannot open \"{0}\": open {0}: no such file or directory",
+            file.display()
+        )));
     }
     if !arguments.dangerous && !arguments.devmode {
         return Err(error(format!(
@@ -67,7 +70,7 @@ fn install_named(state: &mut State, name: &str, arguments: &Arguments) -> Done<S
     let channel = Channel::parse(arguments.channel.as_deref().unwrap_or("stable"), None)?;
     let source = from_store(name, channel, arguments)?;
     let meta = Meta::read(&source.unpacked.directory)?;
-    let text = told(&meta, source.tracking.as_ref(), "installed");
+    let text = told(&meta.name, &meta.version, source.tracking.as_ref(), "installed");
     put_to_use(state, &meta, source, arguments)?;
     Ok(text)
 }
@@ -83,10 +86,10 @@ fn from_store(name: &str, channel: Channel, arguments: &Arguments) -> Done<Sourc
 }
 
 /// What `snap` says of a change that was done.
-fn told(meta: &Meta, channel: Option<&Channel>, done: &str) -> String {
+pub fn told(name: &str, version: &str, channel: Option<&Channel>, done: &str) -> String {
     let shown = channel.map(ToString::to_string).filter(|channel| channel != "latest/stable");
     let shown = shown.map(|channel| format!(" ({channel})")).unwrap_or_default();
-    format!("{}{shown} {} from Canonical** {done}", meta.name, meta.version)
+    format!("{name}{shown} {version} from Canonical** {done}")
 }
 
 /// Check what a revision asks for, then make it the one in use, and on failure put the old one back.
@@ -112,7 +115,8 @@ fn put_to_use(state: &mut State, meta: &Meta, source: Source, arguments: &Argume
     snap.current.clone_from(&revision.number);
     snap.revisions.retain(|kept| kept.number != revision.number);
     snap.revisions.push(revision);
-    snap.tracking = source.tracking.map(|channel| channel.to_string());
+    // A file changes nothing in what is followed.
+    snap.tracking = source.tracking.map(|channel| channel.to_string()).or(snap.tracking);
     snap.classic = arguments.classic || snap.classic;
     snap.devmode = arguments.devmode || snap.devmode;
     while snap.revisions.len() > KEPT {
@@ -210,7 +214,7 @@ pub fn refresh(store: &Store, arguments: &Arguments) -> Done {
             // Without names, what has nothing newer or is local is passed over.
             Err(Failure::Nothing(_)) => {}
             Err(failure) => {
-                if state.snaps.get(name).is_some_and(|snap| snap.tracking.is_some()) {
+                if state.snaps.get(name).is_some_and(|snap| !snap.is_local()) {
                     return Err(failure);
                 }
             }
@@ -224,7 +228,13 @@ pub fn refresh(store: &Store, arguments: &Arguments) -> Done {
 
 fn refresh_one(state: &mut State, name: &str, arguments: &Arguments) -> Done<String> {
     let snap = state.snaps.get(name).ok_or_else(|| not_installed(name))?;
-    if snap.tracking.is_none() && !arguments.amend {
+    let is_local = snap.is_local();
+    if snap.disabled {
+        return Err(error(format!(
+            "cannot refresh \"{name}\": refreshing disabled snap \"{name}\" not supported"
+        )));
+    }
+    if is_local && !arguments.amend {
         return Err(error(format!(
             "local snap \"{name}\" is unknown to the store, use --amend to proceed anyway"
         )));
@@ -232,19 +242,22 @@ fn refresh_one(state: &mut State, name: &str, arguments: &Arguments) -> Done<Str
     let current = Channel::parse(snap.tracking.as_deref().unwrap_or("latest/stable"), None)?;
     let channel = match &arguments.channel {
         Some(text) => Channel::parse(text, Some(&current))?,
-        None => current,
+        None => current.clone(),
     };
     let hash = snap.revision()?.hash.clone();
     let source = from_store(name, channel.clone(), arguments)?;
     let meta = Meta::read(&source.unpacked.directory)?;
-    if source.unpacked.hash == hash && snap.tracking.is_some() {
+    if source.unpacked.hash == hash && !is_local {
+        if channel == current {
+            return Err(Failure::Nothing(format!("snap \"{name}\" has no updates available")));
+        }
         if let Some(snap) = state.snaps.get_mut(name) {
             snap.tracking = Some(channel.to_string());
         }
-        return Err(Failure::Nothing(format!("snap \"{name}\" has no updates available")));
+        return Ok(told(name, &meta.version, Some(&channel), "refreshed"));
     }
     put_to_use(state, &meta, source, arguments)?;
-    Ok(told(&meta, Some(&channel), "refreshed"))
+    Ok(told(name, &meta.version, Some(&channel), "refreshed"))
 }
 
 /// `snap switch`.
@@ -272,13 +285,14 @@ pub fn revert(store: &Store, arguments: &Arguments) -> Done {
         return Err(error("the required argument `<snap>` was not provided"));
     };
     let version = store.change(&format!("Revert \"{name}\" snap"), |state| {
+        let nowhere = || error(format!("cannot revert \"{name}\": no revision to revert to"));
+        let snap = state.snaps.get(name).ok_or_else(nowhere)?;
         let before = state.meta(name)?;
-        let snap = state.snap(name)?;
         let position = snap.revisions.iter().position(|revision| revision.number == snap.current);
         let earlier = position
             .and_then(|position| position.checked_sub(1))
             .and_then(|position| snap.revisions.get(position));
-        let revision = earlier.ok_or_else(|| error("no revision to revert to"))?.clone();
+        let revision = earlier.ok_or_else(nowhere)?.clone();
         let meta = Meta::read(&place(name, &revision.number))?;
         activate::stop_services(&before)?;
         activate::link(&meta, &revision)?;
@@ -289,6 +303,33 @@ pub fn revert(store: &Store, arguments: &Arguments) -> Done {
         Ok(revision.version)
     })?;
     output::line(&format!("{name} reverted to {version}"));
+    Ok(())
+}
+
+/// `snap enable` and `snap disable`.
+pub fn set_enabled(store: &Store, arguments: &Arguments) -> Done {
+    let verb = arguments.verb.as_str();
+    for name in &arguments.words {
+        store.change(&format!("{verb} \"{name}\" snap"), |state| {
+            let (meta, snap) = (state.meta(name)?, state.snap(name)?);
+            if snap.disabled == (verb == "disable") {
+                return Err(error(format!("cannot {verb} \"{name}\": snap \"{name}\" already {verb}d")));
+            }
+            if snap.disabled {
+                activate::link(&meta, snap.revision()?)?;
+                activate::start_services(&meta, &snap.current, true)?;
+            } else {
+                activate::stop_services(&meta)?;
+                activate::unlink(&meta)?;
+                activate::unpoint(name)?;
+            }
+            if let Some(snap) = state.snaps.get_mut(name) {
+                snap.disabled = verb == "disable";
+            }
+            Ok(())
+        })?;
+        output::line(&format!("{name} {verb}d"));
+    }
     Ok(())
 }
 

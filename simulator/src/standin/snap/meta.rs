@@ -87,6 +87,20 @@ impl Meta {
         )
     }
 
+    /// Read that of a snap file.
+    pub fn of_file(file: &Path) -> Done<Self> {
+        let failed = |reason: &dyn std::fmt::Display| {
+            error(format!("cannot read snap file: {}: {reason}", file.display()))
+        };
+        let mut program = std::process::Command::new("unsquashfs");
+        let output = program.arg("-cat").arg(file).arg("meta/snap.yaml").output();
+        let output = output.map_err(|reason| failed(&reason))?;
+        if !output.status.success() {
+            return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        Self::parse(&String::from_utf8_lossy(&output.stdout))
+    }
+
     /// The apps that are services.
     pub fn services(&self) -> impl Iterator<Item = (&String, &App)> {
         self.apps.iter().filter(|(_, app)| app.daemon.is_some())

@@ -16,16 +16,18 @@ pub fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
     }
 }
 
-fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
-    let mut widths = [0; COLUMNS];
+/// The lines of such a table.
+pub fn aligned<Row: AsRef<[String]>>(rows: &[Row]) -> Vec<String> {
+    let count = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or_default();
+    let mut widths = vec![0; count];
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+        for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |row: &[String; COLUMNS]| {
+    let line = |row: &Row| {
         let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            row.as_ref().iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -58,7 +60,7 @@ fn row(name: &str, snap: &Installed, revision: &Revision) -> [String; 6] {
     for (applies, note) in [
         (snap.classic, "classic"),
         (snap.devmode, "devmode"),
-        (revision.number != snap.current, "disabled"),
+        (revision.number != snap.current || snap.disabled, "disabled"),
         (snap.held.is_some(), "held"),
     ] {
         if applies {
@@ -91,17 +93,7 @@ pub fn info(store: &Store, arguments: &Arguments) -> Done {
         (None, Some(unpacked)) => Meta::read(&unpacked.directory)?,
         (None, None) => return Err(error(format!("no snap found for \"{name}\""))),
     };
-    output::line(&format!("name:      {name}\nsummary:   {}\npublisher: Canonical**", meta.summary));
-    output::line("description: |");
-    meta.description.trim_end().lines().for_each(|line| output::line(&format!("  {line}")));
-    for (title, service) in [("commands", false), ("services", true)] {
-        let apps: Vec<&String> =
-            meta.apps.iter().filter(|(_, app)| app.daemon.is_some() == service).map(|(app, _)| app).collect();
-        if !apps.is_empty() {
-            output::line(&format!("{title}:"));
-            apps.iter().for_each(|app| output::line(&format!("  - {}", meta.command_name(app))));
-        }
-    }
+    describe(&meta);
     if let Some(tracking) = installed.and_then(|snap| snap.tracking.as_ref()) {
         output::line(&format!("tracking:  {tracking}"));
     }
@@ -112,14 +104,34 @@ pub fn info(store: &Store, arguments: &Arguments) -> Done {
         let unpacked = unpack::unpack(Path::new(unpack::CACHE), &release.file)?;
         let version = Meta::read(&unpacked.directory)?.version;
         let number = release.number.clone().unwrap_or_else(|| store::number_from_hash(&unpacked.hash));
-        let size = unpacked.size / 1_000_000;
-        output::line(&format!("  {:<18} {version} ({number}) {size}MB -", format!("{}:", release.channel)));
+        channel(release, &version, &number, unpacked.size);
     }
     if let Some(revision) = installed.map(Installed::revision).transpose()? {
         let size = revision.size / 1_000_000;
         output::line(&format!("installed:           {} ({}) {size}MB -", revision.version, revision.number));
     }
     Ok(())
+}
+
+/// What a snap says of itself, as `snap info` shows it.
+pub fn describe(meta: &Meta) {
+    output::line(&format!("name:      {}\nsummary:   {}\npublisher: Canonical**", meta.name, meta.summary));
+    output::line("description: |");
+    meta.description.trim_end().lines().for_each(|line| output::line(&format!("  {line}")));
+    for (title, service) in [("commands", false), ("services", true)] {
+        let apps: Vec<&String> =
+            meta.apps.iter().filter(|(_, app)| app.daemon.is_some() == service).map(|(app, _)| app).collect();
+        if !apps.is_empty() {
+            output::line(&format!("{title}:"));
+            apps.iter().for_each(|app| output::line(&format!("  - {}", meta.command_name(app))));
+        }
+    }
+}
+
+/// A line below `channels:`.
+pub fn channel(release: &store::Release, version: &str, number: &str, size: u64) {
+    let (name, size) = (format!("{}:", release.channel), size / 1_000_000);
+    output::line(&format!("  {name:<18} {version} ({number}) {size}MB -"));
 }
 
 /// `snap version`.

@@ -39,6 +39,8 @@ pub struct Installed {
     pub tracking: Option<String>,
     pub classic: bool,
     pub devmode: bool,
+    /// Whether it was switched off.
+    pub disabled: bool,
     /// Plugs that an operator connected or disconnected, against what snapd does by itself.
     pub connected: BTreeMap<String, bool>,
     /// `forever`, or the moment until which it is not refreshed automatically.
@@ -53,6 +55,11 @@ impl Installed {
     pub fn revision(&self) -> Done<&Revision> {
         let found = self.revisions.iter().find(|revision| revision.number == self.current);
         found.ok_or_else(|| error(format!("cannot find revision {} in the state", self.current)))
+    }
+
+    /// Whether the revision in use came from a file.
+    pub fn is_local(&self) -> bool {
+        self.current.starts_with('x')
     }
 
     /// Whether a plug is connected: some are by themselves, some only when an operator says so.
@@ -106,8 +113,7 @@ impl Store {
 
     /// Change the state while no other command does; what `change` fails with is noted too.
     pub fn change<T>(&self, summary: &str, change: impl FnOnce(&mut State) -> Done<T>) -> Done<T> {
-        let lock = File::create(self.directory.join(LOCK)).and_then(|file| file.lock().map(|()| file));
-        let lock = lock.map_err(|reason| error(format!("cannot lock the state: {reason}")))?;
+        let lock = self.lock(summary)?;
         let mut state = self.read();
         for left in state.changes.iter_mut().filter(|left| left.status == DOING) {
             "Error".clone_into(&mut left.status);
@@ -129,6 +135,25 @@ impl Store {
         self.write(&state)?;
         drop(lock);
         result
+    }
+
+    /// Two changes of different snaps come one after the other; of the same one the second is refused.
+    fn lock(&self, summary: &str) -> Done<File> {
+        let failed = |reason: std::io::Error| error(format!("cannot lock the state: {reason}"));
+        let lock = File::create(self.directory.join(LOCK)).map_err(failed)?;
+        if lock.try_lock().is_ok() {
+            return Ok(lock);
+        }
+        let name = |summary: &str| summary.split('"').nth(1).map(str::to_owned);
+        let busy = self.read().changes.pop().filter(|change| change.status == DOING);
+        if let (Some(busy), Some(wanted)) = (busy, name(summary))
+            && name(&busy.summary).as_ref() == Some(&wanted)
+        {
+            let kind = busy.summary.split(' ').next().unwrap_or_default().to_lowercase();
+            return Err(error(format!("snap \"{wanted}\" has \"{kind}-snap\" change in progress")));
+        }
+        lock.lock().map_err(failed)?;
+        Ok(lock)
     }
 
     /// What was done, and what is being done now, the oldest first. A change whose command has died has failed.
@@ -206,6 +231,12 @@ mod tests {
         assert_eq!(noted, vec![(1, "Error"), (2, "Done")]);
         let seen = store.change("d", |_| Ok(store.changes().pop().map(|change| change.status))).unwrap();
         assert_eq!(seen.as_deref(), Some("Doing"));
+        let twice = |summary: &str| {
+            let inner = || store.change::<()>(summary, |_| Ok(()));
+            store.change("Refresh \"a\" snap", |_| Ok(inner())).unwrap()
+        };
+        let busy = "snap \"a\" has \"refresh-snap\" change in progress";
+        assert_eq!(twice("Remove \"a\" snap"), Err(error(busy)));
         let mut killed = store.read();
         if let Some(change) = killed.changes.last_mut() {
             DOING.clone_into(&mut change.status);

@@ -19,6 +19,23 @@ pub struct Release {
     pub number: Option<String>,
 }
 
+impl Release {
+    /// The number it goes by.
+    pub fn number(&self) -> Done<String> {
+        match &self.number {
+            Some(number) => Ok(number.clone()),
+            None => super::unpack::hash(&self.file)
+                .map(|(hash, _)| number_from_hash(&hash))
+                .map_err(|reason| error(format!("cannot read {}: {reason}", self.file.display()))),
+        }
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
 /// What the store has under a name and a channel.
 pub fn find(directory: &Path, name: &str, channel: &Channel) -> Done<Release> {
     let all = releases(directory, name)?;

@@ -84,7 +84,7 @@ fn run_name(snap: &str, app: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standin::units::spec::{Kind, Restart, What, read};
+    use crate::standin::units::spec::{Install, Kind, Restart, What, read};
     use crate::standin::units::syntax::Assignments;
 
     fn etcd(app: &str) -> Meta {
@@ -98,7 +98,7 @@ mod tests {
         let mut all = Assignments::default();
         all.add(&text);
         let unit = read("snap.etcd.etcd.service", &all).unwrap();
-        assert_eq!(unit.wanted_by, vec!["multi-user.target"]);
+        assert_eq!(Install::read(&all).wanted_by, vec!["multi-user.target"]);
         assert_eq!(unit.wants[0], ("snap-etcd-x1.mount".to_owned(), true));
         let What::Service(service) = unit.what else { panic!("not a service") };
         assert_eq!((service.kind, service.restart), (Kind::Simple, Restart::Always));

@@ -55,7 +55,8 @@ pub fn unpack(cache: &Path, file: &Path) -> Done<Unpacked> {
     Ok(unpacked)
 }
 
-fn hash(file: &Path) -> std::io::Result<(String, u64)> {
+/// SHA-256 in hex, and the size in bytes.
+pub fn hash(file: &Path) -> std::io::Result<(String, u64)> {
     let mut reader = File::open(file)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -85,6 +85,10 @@ fn describe(verb: &str, problem: &Problem) -> (String, u8) {
 }
 
 fn job_failed(unit: &str, result: &str) -> String {
+    // Only of services the result is told.
+    if !unit.ends_with(".service") {
+        return "Job failed. See \"journalctl -xe\" for details.".to_owned();
+    }
     let because = match result {
         "exit-code" => "the control process exited with error code",
         "signal" => "a fatal signal was delivered to the control process",
@@ -123,6 +127,9 @@ mod tests {
         assert_eq!(not_loaded, ("Failed to stop x.service: Unit x.service not loaded.".to_owned(), 5));
         let masked = said("restart", ProblemKind::Masked);
         assert_eq!(masked, ("Failed to restart x.service: Unit x.service is masked.".to_owned(), 1));
+        let mount = Problem { unit: "media-x.mount".into(), kind: ProblemKind::Job("exit-code".into()) };
+        let failed = "Job failed. See \"journalctl -xe\" for details.";
+        assert_eq!(describe("stop", &mount), (failed.to_owned(), 1));
     }
 
     #[test]

@@ -21,17 +21,11 @@ impl UnitFiles {
             return Some("enabled");
         }
         match self.load(name) {
-            Found::Loaded(loaded) => Some(match loaded.spec {
-                Ok(spec)
-                    if !spec.wanted_by.is_empty()
-                        || !spec.required_by.is_empty()
-                        || !spec.alias.is_empty() =>
-                {
-                    "disabled"
-                }
-                Err(_) => "bad",
-                Ok(_) => "static",
-            }),
+            Found::Loaded(loaded) => {
+                let install = &loaded.install;
+                let can_be = [&install.wanted_by, &install.required_by, &install.alias];
+                Some(if can_be.iter().all(|names| names.is_empty()) { "static" } else { "disabled" })
+            }
             _ => None,
         }
     }
@@ -70,15 +64,16 @@ impl UnitFiles {
                 return Err(format!("Failed to enable unit: Unit file {name} does not exist."));
             }
         };
-        let spec = loaded.spec.map_err(|reason| format!("Failed to enable unit: {reason}"))?;
+        let install = &loaded.install;
         let directory = self.administrator();
         let mut links: Vec<PathBuf> = Vec::new();
-        links
-            .extend(spec.wanted_by.iter().map(|target| directory.join(format!("{target}.wants")).join(name)));
         links.extend(
-            spec.required_by.iter().map(|target| directory.join(format!("{target}.requires")).join(name)),
+            install.wanted_by.iter().map(|target| directory.join(format!("{target}.wants")).join(name)),
         );
-        links.extend(spec.alias.iter().map(|alias| directory.join(alias)));
+        links.extend(
+            install.required_by.iter().map(|target| directory.join(format!("{target}.requires")).join(name)),
+        );
+        links.extend(install.alias.iter().map(|alias| directory.join(alias)));
         let mut done = Vec::new();
         for link in links {
             if make_link(&link, &loaded.fragment)
@@ -95,8 +90,8 @@ impl UnitFiles {
         let mut links = self.enabling_links(name);
         match self.load(name) {
             Found::Loaded(loaded) => {
-                let alias = loaded.spec.map(|spec| spec.alias).unwrap_or_default();
-                links.extend(alias.iter().map(|alias| self.administrator().join(alias)));
+                let alias = loaded.install.alias.iter();
+                links.extend(alias.map(|alias| self.administrator().join(alias)));
             }
             Found::Missing if links.is_empty() => {
                 return Err(format!("Failed to disable unit: Unit file {name} does not exist."));
@@ -184,6 +179,15 @@ mod tests {
         assert_eq!(files.enabled_state("y.service"), None);
         assert!(files.enable("y.service").is_err());
         assert!(files.disable("y.service").is_err());
+    }
+
+    #[test]
+    fn a_unit_that_cannot_be_read_is_enabled_all_the_same() {
+        let (_place, files) =
+            place_with("[Service]\nRestart=always\n[Install]\nWantedBy=multi-user.target\n");
+        assert_eq!(files.enabled_state("x.service"), Some("disabled"));
+        assert_eq!(files.enable("x.service").unwrap().len(), 1);
+        assert_eq!(files.enabled_state("x.service"), Some("enabled"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::spec::{self, UnitSpec};
+use super::spec::{self, Install, UnitSpec};
 use super::syntax::Assignments;
 
 /// The directories of unit files, highest priority first. The first is where administrators and packages enable units.
@@ -21,6 +21,7 @@ pub struct Loaded {
     pub drop_ins: Vec<PathBuf>,
     /// What they say, or why systemd would not take it.
     pub spec: Result<UnitSpec, String>,
+    pub install: Install,
     /// Tells whether any of the files has changed since.
     pub stamp: Vec<Stamp>,
 }
@@ -77,7 +78,8 @@ impl UnitFiles {
             assignments.add(&specifiers(&fs::read_to_string(drop_in).unwrap_or_default(), name));
         }
         let stamp = stamp(&fragment, &drop_ins);
-        Found::Loaded(Box::new(Loaded { spec: spec::read(name, &assignments), fragment, drop_ins, stamp }))
+        let (spec, install) = (spec::read(name, &assignments), Install::read(&assignments));
+        Found::Loaded(Box::new(Loaded { spec, install, fragment, drop_ins, stamp }))
     }
 
     /// Whether what is on disk differs from what was loaded.

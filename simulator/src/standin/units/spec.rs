@@ -97,11 +97,23 @@ pub struct UnitSpec {
     pub conditions: Vec<(PathBuf, bool)>,
     /// Units that are started with it, and whether it cannot go on without them.
     pub wants: Vec<(String, bool)>,
-    /// `[Install]`.
+    pub what: What,
+}
+
+/// What is done to enable a unit, be the rest of its file good or bad.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Install {
     pub wanted_by: Vec<String>,
     pub required_by: Vec<String>,
     pub alias: Vec<String>,
-    pub what: What,
+}
+
+impl Install {
+    /// Read `[Install]`.
+    pub fn read(all: &Assignments) -> Self {
+        let words = |key| all.words("Install", key);
+        Self { wanted_by: words("WantedBy"), required_by: words("RequiredBy"), alias: words("Alias") }
+    }
 }
 
 /// The kind of unit.
@@ -155,9 +167,6 @@ pub fn read(name: &str, all: &Assignments) -> Result<UnitSpec, String> {
         mounts_for: all.words("Unit", "RequiresMountsFor").into_iter().map(PathBuf::from).collect(),
         conditions: all.list("Unit", "ConditionPathExists").into_iter().map(condition).collect(),
         wants: strong.map(|name| (name, true)).chain(weak.map(|name| (name, false))).collect(),
-        wanted_by: all.words("Install", "WantedBy"),
-        required_by: all.words("Install", "RequiredBy"),
-        alias: all.words("Install", "Alias"),
         what,
     })
 }
