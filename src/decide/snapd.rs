@@ -66,7 +66,9 @@ pub fn unsupported(version: &str) -> String {
 /// What snapd did not take.
 pub(super) fn why_it_waits(w: &World) -> Option<Status> {
     let why = w.tried.in_vain(STEP)?;
-    Some(Status::blocked(format!("snapd_refresh, snap_proxy, snap_proxy_url: {why}")))
+    Some(Status::blocked(format!(
+        "snapd_refresh, snap_proxy, snap_proxy_url: correct the option, or see to snapd (snap changes): {why}"
+    )))
 }
 
 fn wanted(w: &World, options: &Options) -> BTreeMap<String, String> {
