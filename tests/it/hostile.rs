@@ -117,6 +117,7 @@ const DISK_FULL: Rows = &[
     (&["maintain"], NO_ROOM),
     (&["recover-quorum"], NOT_LOST),
     (&["recover-quorum", "confirm=true"], NOT_LOST),
+    (&["remove-old-data", "confirm=true"], Well),
     (&["debug"], Failed("cannot write /home/ubuntu/etcd-debug-")),
 ];
 

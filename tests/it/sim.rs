@@ -249,9 +249,11 @@ impl Model {
         (task["results"].clone(), message)
     }
 
-    /// What a consumer's certificate names it.
+    /// What a consumer's certificate names it; empty while it has none.
     pub fn identity(&self, unit: &str) -> String {
-        let subject = self.shell(unit, &format!("openssl x509 -noout -subject -in {DATA}/client.crt"));
+        let file = format!("{DATA}/client.crt");
+        let look = format!("test ! -e {file} || openssl x509 -noout -subject -in {file}");
+        let subject = self.shell(unit, &look);
         subject.trim().trim_start_matches("subject=CN = ").to_owned()
     }
 

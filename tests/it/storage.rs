@@ -14,9 +14,14 @@ const GAP_MS: u64 = 6000;
 
 /// The device of an attached storage, as this host sees it too.
 fn device(model: &Model, storage: &str) -> String {
-    let listed = model.run(&["storage"]);
-    let line = listed.lines().find(|line| line.contains(storage)).unwrap();
-    line.split_whitespace().find(|word| word.starts_with("/dev/loop")).unwrap().to_owned()
+    let mut found = None;
+    wait_until("a device", Duration::from_secs(60), || {
+        let listed = model.run(&["storage"]);
+        let line = listed.lines().find(|line| line.contains(storage)).unwrap();
+        found = line.split_whitespace().find(|word| word.starts_with("/dev/loop")).map(str::to_owned);
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 /// Runs a shell line on this host.

@@ -164,24 +164,42 @@ impl Agent {
         }
     }
 
-    /// Makes a storage instance ready on the machine.
+    /// Makes a storage instance ready on the machine, and says why when it cannot.
     pub(super) async fn provision(&mut self, id: &str) {
-        let Some(instance) = self.engine.store.read(|model| model.storage.get(id).cloned()) else { return };
-        let made = match instance.kind {
-            StorageKind::Block => {
-                let device = self.machine.attach_block(&block_name(id), instance.size_mib).await;
-                device.map(|device| device.display().to_string())
-            }
-            StorageKind::Filesystem => self.make_directory(&instance.wanted_location).await,
-        };
-        match made {
-            Ok(location) => self.engine.store.update(|model| {
-                if let Some(instance) = model.storage.get_mut(id) {
-                    instance.location = Some(location);
-                }
-            }),
-            Err(error) => self.complain_and_wait(&format!("cannot attach storage {id}: {error:#}")).await,
+        if let Err(error) = self.make_ready(id).await {
+            self.complain_and_wait(&format!("cannot attach storage {id}: {error:#}")).await;
         }
+    }
+
+    /// Makes storage ready while the unit is at something else, as Juju's machine agent does. What fails is tried again, and
+    /// told, when it is the unit's turn.
+    pub(super) async fn provision_meanwhile(&self) {
+        let wanted = self.engine.store.read(|model| {
+            let unit = model.units.get(&self.unit)?;
+            model.storage_of(&self.unit).find(|one| one.is_wanted_by(unit)).map(|one| one.id.clone())
+        });
+        if let Some(id) = wanted {
+            let _ = self.make_ready(&id).await;
+        }
+    }
+
+    async fn make_ready(&self, id: &str) -> Result<()> {
+        let Some(instance) = self.engine.store.read(|model| model.storage.get(id).cloned()) else {
+            return Ok(());
+        };
+        let location = match instance.kind {
+            StorageKind::Block => {
+                let device = self.machine.attach_block(&block_name(id), instance.size_mib).await?;
+                device.display().to_string()
+            }
+            StorageKind::Filesystem => self.make_directory(&instance.wanted_location).await?,
+        };
+        self.engine.store.update(|model| {
+            if let Some(instance) = model.storage.get_mut(id) {
+                instance.location = Some(location);
+            }
+        });
+        Ok(())
     }
 
     async fn make_directory(&self, path: &str) -> Result<String> {

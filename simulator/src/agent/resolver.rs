@@ -171,9 +171,7 @@ fn storage(model: &Model, unit: &Unit) -> Option<Operation> {
     for instance in model.storage_of(&unit.name) {
         let is_attached = unit.agent.storage_attached.contains(&instance.id);
         match (instance.life, is_attached) {
-            (Life::Alive, false) if unit.life == Life::Alive && instance.location.is_none() => {
-                return Some(Operation::Provision(instance.id.clone()));
-            }
+            _ if instance.is_wanted_by(unit) => return Some(Operation::Provision(instance.id.clone())),
             (Life::Alive, false) if unit.life == Life::Alive => {
                 return Some(hook(HookKind::StorageAttached, &instance.id));
             }

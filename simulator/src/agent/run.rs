@@ -91,9 +91,12 @@ impl Agent {
         let module = format!("unit.{}.{run_name}", self.unit);
         let stdout = Output::read(&self.engine, &self.unit, "DEBUG", &module, child.stdout.take());
         let stderr = Output::read(&self.engine, &self.unit, "WARNING", &module, child.stderr.take());
-        let ending = match child.wait().await {
-            Ok(status) => Ending::from(status),
-            Err(error) => Ending::NotStarted(error),
+        let mut changes = self.engine.store.watch();
+        let ending = loop {
+            tokio::select! {
+                ended = child.wait() => break ended.map_or_else(Ending::NotStarted, Ending::from),
+                Ok(()) = changes.changed() => self.provision_meanwhile().await,
+            }
         };
         let context = runtime.context.lock().await.take().unwrap_or_default();
         Ended { ending, stdout: stdout.end().await, stderr: stderr.end().await, context }

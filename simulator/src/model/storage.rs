@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::charm::metadata::parse_size_mib;
 use crate::charm::{StorageKind, StorageSpec};
 
-use super::{Life, Model};
+use super::{Life, Model, Unit};
 
 /// Default size of an instance, MiB.
 const SIZE_MIB_DEFAULT: u64 = 1024;
@@ -90,6 +90,14 @@ pub struct StorageInstance {
     pub location: Option<String>,
     /// Where a filesystem is to be.
     pub wanted_location: String,
+}
+
+impl StorageInstance {
+    /// Whether its own unit's machine is to make it ready.
+    pub fn is_wanted_by(&self, unit: &Unit) -> bool {
+        let is_told = unit.agent.storage_attached.contains(&self.id);
+        (self.life, unit.life) == (Life::Alive, Life::Alive) && !is_told && self.location.is_none()
+    }
 }
 
 impl Model {

@@ -122,14 +122,16 @@ async fn a_disk_fills_up_and_a_block_device_keeps_its_content(kind: MachineKind)
     unit(
         machine,
         "user.service",
-        "[Unit]\nRequiresMountsFor=/media/etcd/data\n[Service]\nExecStart=/bin/sleep 1000",
+        "[Unit]\nRequiresMountsFor=/media/etcd/data\n[Service]\nExecStart=/bin/sh -c 'exec sleep 1000 3> /media/etcd/used'",
     )
     .await;
     said(machine, "systemctl enable -q media-etcd.mount; systemctl start user; mountpoint -q /media/etcd; echo kept > /media/etcd/file; sync").await;
     machine.kill().await.unwrap();
     machine.start().await.unwrap();
     until(machine, "cat /media/etcd/file", "kept").await;
-    said(machine, "systemctl stop media-etcd.mount; ! mountpoint -q /media/etcd").await;
+    // What uses it is stopped with it, and first.
+    said(machine, "systemctl start user; systemctl stop media-etcd.mount; ! mountpoint -q /media/etcd").await;
+    assert_eq!(ended(machine, "systemctl is-active user").await, (3, "inactive".to_owned()));
     machine.detach_block("data/0").await.unwrap();
     let again = machine.attach_block("data/0", 32).await.unwrap();
     said(machine, &format!("mount {} /mnt && grep -q kept /mnt/file && umount /mnt", again.display())).await;

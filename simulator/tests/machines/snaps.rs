@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use juju_sim::machine::Machine;
+
 use crate::support::*;
 
 /// Put a release of the snap `tiny` into the store. Its service ends at once while it has no configuration.
@@ -86,7 +88,11 @@ async fn a_snap_is_installed_refreshed_with_its_data_reverted_and_removed() {
         said(machine, "snap revert tiny; snap list | tail -1").await,
         "tiny reverted to 1.0.4\ntiny  1.0.4    11   1.1/stable  canonical**  -"
     );
+    a_file_takes_its_place_without_the_store(machine, &store).await;
+}
 
+/// What the store has given goes on with its data from a file, and everything of it can be taken away.
+async fn a_file_takes_its_place_without_the_store(machine: &dyn Machine, store: &Path) {
     std::fs::write(store.join(".offline"), "").unwrap();
     assert_eq!(
         ended(machine, "snap refresh tiny").await,

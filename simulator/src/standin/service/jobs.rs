@@ -1,6 +1,7 @@
 //! What the manager does with units: start with all they need, stop, restart, and all of them at boot and shutdown. Invariant: a
 //! unit is started only when everything it cannot do without is up.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use tokio::sync::oneshot;
@@ -114,6 +115,7 @@ impl Manager {
     /// Stop a unit; returns when it is at rest.
     pub async fn stop(&self, unit: &Rc<Unit>) -> JobResult {
         if let Some(What::Mount(spec)) = unit.spec().map(|spec| spec.what) {
+            self.stop_all_that_need(&spec.place).await;
             let _guard = unit.mounting.lock().await;
             let gone = mount::unmount(&self.host, &unit.name, &spec).await;
             if gone {
@@ -135,6 +137,18 @@ impl Manager {
             None => {}
         }
         None
+    }
+
+    /// Whatever needs a mount is stopped with it, and before it.
+    async fn stop_all_that_need(&self, place: &Path) {
+        let needs_it = |unit: &&Rc<Unit>| {
+            let spec = unit.spec();
+            spec.is_some_and(|spec| spec.mounts_for.iter().any(|path| path.starts_with(place)))
+        };
+        let units: Vec<Rc<Unit>> = self.host.units.borrow().values().filter(needs_it).cloned().collect();
+        for unit in units {
+            Box::pin(self.stop(&unit)).await;
+        }
     }
 
     /// Stop and start it again.
