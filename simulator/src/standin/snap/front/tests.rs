@@ -16,6 +16,7 @@ echo "$* | $(readlink "$current")" >> "$root/calls"
 all=$(cd "$snaps" && ls | sed -n 's/^etcd_\(x[0-9]*\).snap$/\1/p' | sort -V); last=$(echo "$all" | tail -1)
 case "$1" in
 list)
+    case "${*: -1}" in list | --* | etcd) ;; *) all= ;; esac
     [ -n "$all" ] || { echo 'error: no matching snaps installed' >&2; exit 1; }
     echo 'Name Version Rev Tracking Publisher Notes'
     for revision in $all; do
