@@ -56,7 +56,9 @@ pub use ownership::{claim_of, foreign};
 pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
-pub use snapd::{HOLD, STORE as STORE_PROXY, STORE_ID, unsupported as hold_unsupported};
+pub use snapd::{
+    HOLD, STORE as STORE_PROXY, STORE_ID, is_option as is_snapd_option, unsupported as hold_unsupported,
+};
 pub use space::why_not_without_lock;
 pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with, is_quiet};
 pub use storage::why_hook_fails;

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::juju::{Context, Status, Tools};
 use crate::observe::{self, Facts};
 use crate::publish;
+use crate::state;
 use crate::step::Step;
 use crate::world::{Tried, World};
 
@@ -32,6 +33,7 @@ const TELL_AFTER: Duration = Duration::from_secs(3);
 /// # Errors
 /// When a hook tool or this machine fails in a way that only a retry of the whole hook can mend.
 pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
+    state::move_in()?;
     if event == Event::UpdateStatus && checkup::all_is_well(context, tools).await {
         return Ok(());
     }

@@ -1,6 +1,8 @@
 //! What this charm remembers on this machine and nothing else knows: one directory, root's alone. Invariant: it lies where
 //! etcd, which may write to its own directories, cannot; so what is read here was written by this charm.
 
+mod moving_in;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -17,6 +19,27 @@ pub fn kept() -> String {
     format!("{HOME}/kept")
 }
 
+/// Where the snapshots are that are taken before upgrades.
+pub fn before_upgrade() -> PathBuf {
+    Path::new(HOME).join(moving_in::BEFORE_UPGRADE)
+}
+
+/// A file that is needed for a moment only.
+pub fn scratch(name: &str) -> Result<PathBuf> {
+    make_home()?;
+    Ok(Path::new(HOME).join(name))
+}
+
+/// Takes over what earlier revisions of this charm kept beside etcd's configuration, where etcd can write. It is done once, before
+/// anything else is read: from then on nothing there is believed.
+///
+/// # Errors
+/// Something there cannot be read, or the directory cannot be written: nothing may go on without it.
+pub fn move_in() -> Result<()> {
+    moving_in::move_in(Path::new(moving_in::EARLIER), Path::new(HOME))
+        .with_context(|| format!("cannot move this charm's own files to {HOME}"))
+}
+
 /// One remembered file. `ARCHITECTURE.md` says why each must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateFile {
@@ -26,6 +49,22 @@ pub enum StateFile {
     Healed,
     /// UUIDs of file systems that were mounted for etcd before this charm came, one a line.
     AdoptedVolumes,
+    /// The running server has not read its configuration yet: where it still answers.
+    RestartDue,
+    /// A channel or release that was tried and left again: its name on the first line, then why.
+    UpgradeRefused,
+    /// etcd is being exchanged for another one.
+    Upgrade,
+    /// The data is being exchanged for a snapshot's.
+    Restore,
+    /// This unit's own key and its signing request.
+    OwnRequest,
+    /// An authority that this unit has made and Juju has not taken yet.
+    Draft,
+    /// The storage that was found empty and is being formatted.
+    Formatting,
+    /// What this charm has set in snapd, one `key=value` a line, so that it takes back that and nothing else.
+    SnapdOptions,
 }
 
 impl StateFile {
@@ -34,6 +73,14 @@ impl StateFile {
             StateFile::Owner => "owner",
             StateFile::Healed => "healed.json",
             StateFile::AdoptedVolumes => "adopted-volumes",
+            StateFile::RestartDue => "restart-due",
+            StateFile::UpgradeRefused => "upgrade-refused",
+            StateFile::Upgrade => "upgrade.json",
+            StateFile::Restore => "restore.json",
+            StateFile::OwnRequest => "request.json",
+            StateFile::Draft => "authority.json",
+            StateFile::Formatting => "storage-formatting",
+            StateFile::SnapdOptions => "snapd-options",
         }
     }
 
@@ -56,8 +103,10 @@ impl StateFile {
     /// # Errors
     /// The file cannot be written.
     pub fn write_text(self, text: &str) -> Result<()> {
-        files::make_dir(HOME, 0o700)?;
-        files::write_atomic(self.path(), text.as_bytes(), 0o600)?;
+        make_home()?;
+        let path = self.path();
+        files::write_atomic(&path, text.as_bytes(), 0o600)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(())
     }
 
@@ -74,7 +123,20 @@ impl StateFile {
     /// # Errors
     /// The file cannot be written.
     pub fn write_record(self, record: &impl Serialize) -> Result<()> {
-        files::make_dir(HOME, 0o700)?;
+        make_home()?;
         record::write(&self.path().display().to_string(), record)
     }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        record::remove(&self.path().display().to_string())
+    }
+}
+
+fn make_home() -> Result<()> {
+    files::make_dir(HOME, 0o700).with_context(|| format!("cannot make {HOME}"))?;
+    Ok(())
 }

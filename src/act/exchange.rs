@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::way_back::{self, Barred, installed};
 use super::{Trouble, membership, snap};
-use crate::decide::COMMON;
-use crate::host::{self, Snap, files};
+use crate::host::Snap;
 use crate::juju::one_line;
 use crate::moving::Moving;
+use crate::state::StateFile;
 use crate::world::World;
 
 /// `put` puts it in place, or leaves everything as it was; then its server has to serve.
@@ -33,7 +33,9 @@ pub(super) async fn finish(moving: &Moving, world: &World) -> Result<(), Trouble
     if world.host.releases.current.is_none() {
         await_snapd().await?;
     }
-    let ended = if let Some(why) = &moving.back {
+    let ended = if is_gone(world)? {
+        Ok(Moving::remove()?)
+    } else if let Some(why) = &moving.back {
         go_back(moving, why, world).await
     } else if installed()?.revision == moving.old.revision {
         let serves = start(world).await;
@@ -46,6 +48,14 @@ pub(super) async fn finish(moving: &Moving, world: &World) -> Result<(), Trouble
         tracing::warn!(error = %why, "the restart lock was not given back and ends with its lease");
     }
     ended
+}
+
+/// Somebody has removed the snap since: there is nothing to go on or back to.
+fn is_gone(world: &World) -> Result<bool> {
+    if world.host.releases.current.is_some() {
+        return Ok(false);
+    }
+    Ok(Snap::new("etcd").installed().context("cannot tell what is installed")?.is_none())
 }
 
 /// Right after a boot snapd does not answer yet, and what it has installed may not be mounted.
@@ -131,16 +141,10 @@ const REASON_BYTES: usize = 1000;
 /// First line: what was moved to; then why it is not there.
 fn refuse(channel: &str, why: &str) -> Result<()> {
     let why = one_line(why, REASON_BYTES);
-    let text = format!("{channel}\n{why}\n");
-    files::write_atomic(refusal(), text.as_bytes(), 0o600).context("cannot write the mark of the upgrade")?;
-    Ok(())
+    StateFile::UpgradeRefused.write_text(&format!("{channel}\n{why}\n"))
 }
 
 /// The operator has named something else.
 pub(super) fn forget_refusal() -> Result<()> {
-    files::remove_if_exists(refusal()).context("cannot remove the mark of the upgrade")
-}
-
-fn refusal() -> String {
-    format!("{COMMON}/{}", host::UPGRADE_REFUSED)
+    StateFile::UpgradeRefused.remove()
 }

@@ -12,7 +12,7 @@ use crate::etcd::{MemberId, Settings, Version, read_config};
 use crate::healed::Healed;
 use crate::host::{self, files, trust_store};
 use crate::observe;
-use crate::state;
+use crate::state::{self, StateFile};
 use crate::world::{Credentials, Moved, Place, Service, World};
 
 /// The key goes first and its certificate right behind: a server that shakes hands in between fails that one
@@ -131,13 +131,12 @@ pub(super) fn mark_restart(world: &World) -> Result<()> {
         return Ok(());
     }
     let now = observe::own_endpoints(&world.host).into_iter().next().unwrap_or_default();
-    write(&format!("{COMMON}/{}", host::RESTART_DUE), &now, 0o600)
+    StateFile::RestartDue.write_text(&now)
 }
 
 /// The running server now follows its file.
 pub(super) fn restart_is_done() -> Result<()> {
-    files::remove_if_exists(format!("{COMMON}/{}", host::RESTART_DUE))
-        .context("cannot remove the restart mark")
+    StateFile::RestartDue.remove()
 }
 
 fn write(path: &str, text: &str, mode: u32) -> Result<()> {

@@ -1,16 +1,16 @@
 //! etcd's snap and its service.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::Trouble;
-use crate::decide::{self, COMMON, HOLD, STORE_ID, STORE_PROXY};
+use crate::decide::{self, HOLD, STORE_ID, STORE_PROXY};
 use crate::etcd::{Channel, Track, Version};
 use crate::host::{self, Snap, SnapError, Written, files};
 use crate::juju::{Status, Tools};
 use crate::release;
+use crate::state::{self, StateFile};
 use crate::step::Source;
 use crate::world::{Reading, World};
 
@@ -105,18 +105,14 @@ fn changes(
 }
 
 fn keep(options: &BTreeMap<String, String>) -> Result<()> {
-    files::make_dir(COMMON, 0o755).with_context(|| format!("cannot make {COMMON}"))?;
-    let path = Path::new(COMMON).join(host::SNAPD_OPTIONS);
     let text: String = options.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    files::write_atomic(&path, text.as_bytes(), 0o600)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(())
+    StateFile::SnapdOptions.write_text(&text)
 }
 
 /// A store proxy says who it is, signed by the public store; snapd wants that said before it uses one.
 /// Source: snapd's and the Snap Store Proxy's documentation.
 async fn store_behind(url: &str, world: &World) -> Result<String> {
-    let path = Path::new(COMMON).join("store-proxy.assert");
+    let path = state::scratch("store-proxy.assert")?;
     files::remove_if_exists(&path).context("cannot remove an earlier answer of the store proxy")?;
     release::download(&format!("{url}/v2/auth/store/assertions"), &world.proxies, &path)
         .await

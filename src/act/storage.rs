@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use super::{Trouble, files, membership};
-use crate::decide::{self, COMMON};
+use crate::decide;
 use crate::etcd::{Settings, Version};
 use crate::host::volume::{self, Content, MountUnit};
 use crate::host::{self, Snap, directory, files as host_files};
@@ -22,26 +22,19 @@ const SPARE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The mark before it tells a run after a crash that what it finds half made was empty.
 pub(super) async fn format(id: &str, device: &Path) -> Result<()> {
-    let mark = format!("{COMMON}/{}", host::FORMATTING);
-    let is_marked = host_files::read(&mark).context("cannot read the mark of the formatting")?
-        == Some(id.as_bytes().to_vec());
+    let is_marked = StateFile::Formatting.text()?.as_deref() == Some(id);
     match volume::probe(device).await?.content {
-        Content::Blank => {
-            host_files::make_dir(COMMON, 0o755).with_context(|| format!("cannot make {COMMON}"))?;
-            host_files::write_atomic(&mark, id.as_bytes(), 0o600)
-                .with_context(|| format!("cannot write {mark}"))?;
-        }
+        Content::Blank => StateFile::Formatting.write_text(id)?,
         Content::Unrecognized if is_marked => {}
         _ => bail!("{} is not empty any more: it was not formatted", device.display()),
     }
     volume::format(device, LABEL).await?;
-    host_files::remove_if_exists(&mark).with_context(|| format!("cannot remove {mark}"))
+    StateFile::Formatting.remove()
 }
 
 /// The snap may only go there with its plug connected. The rules are in place before anything is mounted.
 pub(super) async fn mount(unit: &str, rules: &str, world: &World) -> Result<()> {
-    let mark = format!("{COMMON}/{}", host::FORMATTING);
-    host_files::remove_if_exists(&mark).with_context(|| format!("cannot remove {mark}"))?;
+    StateFile::Formatting.remove()?;
     if let Reading::Known(Some(_)) = world.host.snap {
         Snap::new("etcd").connect("removable-media").await.context("cannot let etcd use the storage")?;
     }

@@ -1,21 +1,18 @@
 //! The snap moved to what another channel has, under a running cluster.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 
 use super::{Trouble, exchange, membership, way_back};
 use crate::backup::{self, Progress};
 use crate::clock;
-use crate::decide::{COMMON, DATA};
+use crate::decide::DATA;
 use crate::etcd::{Channel, Minor, Version};
 use crate::host::{Installed, Snap, directory, files};
 use crate::juju::{Status, Tools};
 use crate::moving::Moving;
+use crate::state;
 use crate::world::World;
 
-/// Below [`COMMON`]: the snapshots that were taken before upgrades.
-const SNAPSHOTS: &str = "before-upgrade";
 /// What stays free beside snapd's copy: etcd prepares its next log file.
 const SPARE_BYTES: u64 = 128 * 1024 * 1024;
 /// How many of them are kept.
@@ -64,7 +61,7 @@ pub(super) async fn switch(channel: &Channel) -> Result<()> {
 
 /// What the old etcd can restore, before another minor version writes to the data.
 pub(super) async fn save_snapshot(world: &World) -> Result<(), Trouble> {
-    let directory = Path::new(COMMON).join(SNAPSHOTS);
+    let directory = state::before_upgrade();
     files::make_dir(&directory, 0o700).context("cannot make the directory for snapshots")?;
     let client = membership::own(world).await?;
     let saved = backup::save(&client, &directory, clock::now_s(), &Progress::default()).await?;

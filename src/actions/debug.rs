@@ -62,7 +62,7 @@ async fn parts(context: &Context, look: &Result<Local>, now_s: u64) -> Vec<Part>
         ("etcd.conf.yml", config),
         ("service.txt", state),
         ("journal.txt", log),
-        ("files.txt", listing(&[COMMON, DATA, &data_dir(look), &state::kept()])),
+        ("files.txt", listing(&[COMMON, DATA, &data_dir(look), state::HOME])),
     ]
 }
 

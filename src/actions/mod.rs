@@ -30,6 +30,7 @@ use crate::event::Event;
 use crate::juju::{Context, Tools};
 use crate::observe::{self, Local};
 use crate::reconcile;
+use crate::state;
 use crate::world::Tried;
 
 /// Results by dotted key, as `action-set` takes them.
@@ -91,7 +92,10 @@ async fn tell_what_stands_now(name: &str, context: &Context, tools: &Tools) {
 
 async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report> {
     let unit = &context.unit;
+    let moved = state::move_in();
+    // Whatever is wrong, that one shows it.
     if name != "debug" {
+        moved?;
         refuse_foreign(context, tools).await?;
     }
     match name {

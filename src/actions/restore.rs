@@ -102,7 +102,7 @@ async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Pl
     if look.host.data != Data::Present {
         bail!("this unit has no member: wait until it is active, then run restore again");
     }
-    if look.host.place.log.is_some() {
+    if look.host.place.log.is_some() || !Journal::can_be_in(Path::new(&look.host.place.data)) {
         bail!(
             "etcd's data is in {}: wait until it has been moved home, then run restore again",
             look.host.place

@@ -22,6 +22,16 @@ pub const STORE_ID: &str = "store-id";
 /// Remembered among them: how snapd answered when it was told not to refresh etcd by itself.
 pub const HOLD: &str = "hold";
 
+/// The proxies' names.
+const HTTP: &str = "proxy.http";
+const HTTPS: &str = "proxy.https";
+const DIRECT: &str = "proxy.no-proxy";
+
+/// Whether something is remembered under this name.
+pub fn is_option(key: &str) -> bool {
+    [TIMER, HTTP, HTTPS, DIRECT, STORE, STORE_ID, HOLD].contains(&key)
+}
+
 /// Before anything is installed: the store may be behind a proxy. And whenever somebody else has told snapd otherwise.
 pub(super) fn next(w: &World) -> Option<Next> {
     let wanted = wanted(w, w.options.as_ref().ok()?);
@@ -88,9 +98,9 @@ fn wanted(w: &World, options: &Options) -> BTreeMap<String, String> {
     let all = [
         (STORE_ID, store_id),
         (TIMER, timer(w, &options.snapd_refresh)),
-        ("proxy.http", http),
-        ("proxy.https", https),
-        ("proxy.no-proxy", direct),
+        (HTTP, http),
+        (HTTPS, https),
+        (DIRECT, direct),
         (STORE, store.clone()),
         (HOLD, held),
     ];

@@ -2,6 +2,7 @@
 //! of Juju and takes no decisions; what it cannot read is an error, never "not there".
 
 pub mod directory;
+pub mod distrusted;
 pub mod files;
 mod open_files;
 pub mod package;
@@ -25,26 +26,6 @@ pub use v2_keys::v2_keys;
 
 /// What every login shell reads, so that etcdctl works in a root shell; nobody's own files are touched.
 pub const SHELL_PROFILE: &str = "/etc/profile.d/etcd.sh";
-
-/// Name of the mark beside etcd's configuration that its server still runs with the previous one.
-pub const RESTART_DUE: &str = "restart-due";
-
-/// Name of the mark beside etcd's configuration that a channel was tried and left again: the channel on the first line, then
-/// why.
-pub const UPGRADE_REFUSED: &str = "upgrade-refused";
-
-/// Name of the file beside etcd's configuration with this unit's own key and its signing request.
-pub const OWN_REQUEST: &str = "request.json";
-
-/// Name of the file beside etcd's configuration with an authority that this unit has made and Juju has not taken yet.
-pub const DRAFT: &str = "authority.json";
-
-/// Name of the mark beside etcd's configuration that the storage it names was found empty and is being formatted.
-pub const FORMATTING: &str = "storage-formatting";
-
-/// Name of the file beside etcd's configuration that keeps what this charm has set in snapd, one `key=value` a line, so that it
-/// takes back that and nothing else.
-pub const SNAPD_OPTIONS: &str = "snapd-options";
 
 /// Where the unit file of [`etcd_service`] is when etcd comes from a release.
 pub const RELEASE_UNIT: &str = "/etc/systemd/system/etcd-release.service";

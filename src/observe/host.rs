@@ -35,8 +35,8 @@ pub(super) async fn look() -> Result<Host> {
         config,
         standing: credentials.as_ref().and_then(certificates::standing),
         credentials,
-        request: private(host::OWN_REQUEST)?,
-        draft: private(host::DRAFT)?,
+        request: private(StateFile::OwnRequest)?,
+        draft: private(StateFile::Draft)?,
         trusted: host::trust_store::current("etcd-charm").context("cannot read the host's trust store")?,
         shell_profile: text(host::SHELL_PROFILE)?,
         data: match place.data.as_str() {
@@ -56,8 +56,8 @@ pub(super) async fn look() -> Result<Host> {
         checks: checks()?,
         following: Following::Unasked,
         moving: Moving::read()?,
-        restart_due: text(format!("{COMMON}/{}", host::RESTART_DUE))?,
-        upgrade_refused: text(format!("{COMMON}/{}", host::UPGRADE_REFUSED))?,
+        restart_due: StateFile::RestartDue.text()?,
+        upgrade_refused: StateFile::UpgradeRefused.text()?,
         snapd: told()?,
         snapd_says: SnapdSays::nothing("it was not asked"),
         restore: Journal::read()?,
@@ -68,7 +68,7 @@ pub(super) async fn look() -> Result<Host> {
 }
 
 fn told() -> Result<BTreeMap<String, String>> {
-    let text = text(format!("{COMMON}/{}", host::SNAPD_OPTIONS))?.unwrap_or_default();
+    let text = StateFile::SnapdOptions.text()?.unwrap_or_default();
     let pair = |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(text.lines().filter_map(pair).collect())
 }
@@ -90,14 +90,11 @@ pub(super) fn text(path: impl AsRef<Path>) -> Result<Option<String>> {
 }
 
 /// A file of the charm's own. One that cannot be understood is made anew: nothing depends on it yet.
-fn private<T: DeserializeOwned>(name: &str) -> Result<Option<T>> {
-    let path = format!("{COMMON}/{name}");
-    let Some(bytes) = files::read(&path).with_context(|| format!("cannot read {path}"))? else {
-        return Ok(None);
-    };
-    let parsed = serde_json::from_slice(&bytes);
+fn private<T: DeserializeOwned>(file: StateFile) -> Result<Option<T>> {
+    let Some(text) = file.text()? else { return Ok(None) };
+    let parsed = serde_json::from_str(&text);
     Ok(parsed
-        .inspect_err(|error| tracing::warn!(path, error = json::why(error), "a file is not understood"))
+        .inspect_err(|error| tracing::warn!(?file, error = json::why(error), "a file is not understood"))
         .ok())
 }
 

@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::{host, place};
 use crate::act::STORAGE_RULES;
-use crate::decide::COMMON;
+use crate::host::etcd_service;
 use crate::host::volume::{self, MountUnit};
-use crate::host::{FORMATTING, etcd_service};
 use crate::state::StateFile;
 use crate::storage::{Attached, DATA, Inside, MOUNT, Mounted, OWNER, Owner, Volume};
 use crate::world::{Data, Place, Reading};
@@ -39,7 +38,7 @@ pub(super) fn volume() -> Result<Volume> {
         unit: host::text(MountUnit::new(MOUNT).path())?,
         rules: host::text(etcd_service().dropin_path(STORAGE_RULES))?,
         adopted: StateFile::AdoptedVolumes.text()?.unwrap_or_default().lines().map(str::to_owned).collect(),
-        formatting: host::text(format!("{COMMON}/{FORMATTING}"))?,
+        formatting: StateFile::Formatting.text()?,
     })
 }
 

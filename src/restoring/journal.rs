@@ -1,15 +1,14 @@
 //! The journal of an exchange of data: written before the first change, removed after the last.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::decide;
 use crate::etcd::ClusterId;
-use crate::host::record;
-
-/// Beside etcd's configuration.
-const FILE: &str = "/var/snap/etcd/common/restore.json";
+use crate::state::StateFile;
+use crate::storage;
 
 /// How far an exchange has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +34,11 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Whether data in this data directory is exchanged: elsewhere it has not been moved home yet.
+    pub fn can_be_in(data_dir: &Path) -> bool {
+        [decide::DATA, storage::DATA].map(Path::new).contains(&data_dir)
+    }
+
     /// Whether a server of `cluster` runs on the restored data.
     pub fn is_restored(&self, cluster: ClusterId) -> bool {
         self.old_cluster.as_ref() != Some(&cluster.to_string())
@@ -43,9 +47,23 @@ impl Journal {
     /// The journal on this machine; `None` when no exchange is under way.
     ///
     /// # Errors
-    /// It is there and cannot be read.
+    /// It is there and cannot be read, or names what no restore keeps.
     pub fn read() -> Result<Option<Journal>> {
-        record::read(FILE)
+        let journal: Option<Journal> = StateFile::Restore.record()?;
+        journal.as_ref().map_or(Ok(()), Journal::check)?;
+        Ok(journal)
+    }
+
+    /// Whether it names data beside the member's: what is renamed on its word must lie there.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check(&self) -> Result<()> {
+        let is_home = Journal::can_be_in(self.kept.parent().unwrap_or(Path::new("")));
+        let name = self.kept.file_name().unwrap_or_default();
+        let is_kept = name.to_str().is_some_and(|name| name.starts_with("member."));
+        ensure!(is_home && is_kept, "no restore keeps data in {}", self.kept.display());
+        Ok(())
     }
 
     /// Makes it durable.
@@ -53,7 +71,7 @@ impl Journal {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self) -> Result<()> {
-        record::write(FILE, self)
+        StateFile::Restore.write_record(self)
     }
 
     /// The restored data has served: it counts.
@@ -69,6 +87,37 @@ impl Journal {
     /// # Errors
     /// The file cannot be removed.
     pub fn remove() -> Result<()> {
-        record::remove(FILE)
+        StateFile::Restore.remove()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_data_beside_the_members_is_renamed_on_its_word() {
+        let check = |kept: &str| {
+            let journal = Journal {
+                phase: Phase::Swapping,
+                kept: kept.into(),
+                old_cluster: None,
+                token: String::new(),
+            };
+            journal.check().is_ok()
+        };
+        assert!(check("/var/snap/etcd/current/member.before-restore-1"));
+        assert!(check("/media/etcd/data/member.before-restore-1"));
+        for foreign in [
+            "",
+            "member.before-restore-1",
+            "/etc/member.before-restore-1",
+            "/var/snap/etcd/current/wal",
+            "/var/snap/etcd/current/member.1/..",
+            "/var/snap/etcd/current/../../../../etc/member.1",
+            "/var/snap/etcd/current/member.1/member.2",
+        ] {
+            assert!(!check(foreign), "{foreign}");
+        }
     }
 }

@@ -46,15 +46,24 @@ pub async fn go_back(journal: &Journal) -> Result<()> {
 /// place: somebody may have written to it.
 fn undo(kept: &Path) -> Result<Option<PathBuf>> {
     let member = member(kept);
-    if !kept.try_exists().with_context(|| format!("cannot look at {}", kept.display()))? {
+    if !is_there(kept)? {
         return Ok(None);
     }
     let mut restored = None;
-    if member.try_exists().with_context(|| format!("cannot look at {}", member.display()))? {
+    if is_there(&member)? {
         restored = Some(files::move_aside(&member, "restored").context("cannot move restored data aside")?);
     }
     files::publish(kept, &member).with_context(|| format!("cannot move {} back", kept.display()))?;
     Ok(restored)
+}
+
+/// Whatever it is: a link is not followed, and what it leads to is not what is renamed.
+fn is_there(path: &Path) -> Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    }
 }
 
 /// Stops the server for an exchange. It stays enabled: after a reboot whatever data is in place serves.

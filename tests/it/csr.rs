@@ -8,6 +8,7 @@ use crate::sim::{Kind, Model, Writer, wait_until};
 use crate::{COMING, OLD, PRESENT};
 
 const COMMON: &str = "/var/snap/etcd/common";
+const REQUEST: &str = "/var/lib/etcd-charm/request.json";
 /// How long certificates are good, in seconds, where they are renewed.
 const SHORT_S: &str = "21";
 
@@ -41,7 +42,7 @@ fn assert_each_has_its_own(model: &Model) {
         assert_eq!(model.shell(unit, &verify), "server.crt: OK\nclient.crt: OK\n", "{unit}");
         assert_eq!(file(model, unit, "ca.crt").matches("BEGIN").count(), 1, "{unit} trusts one authority");
         assert_eq!(file(model, unit, "server.crt").matches("BEGIN").count(), 2, "its chain comes along");
-        let modes = model.shell(unit, &format!("stat -c %a {COMMON}/*.key {COMMON}/request.json"));
+        let modes = model.shell(unit, &format!("stat -c %a {COMMON}/*.key {REQUEST}"));
         assert_eq!(modes, "600\n600\n600\n", "{unit}");
     }
     let different = |name| units.iter().map(|unit| file(model, unit, name)).collect::<BTreeSet<_>>().len();
@@ -139,7 +140,7 @@ fn it_takes_the_place_of_an_authority_that_makes_keys() {
     let model = with_authority(COMING);
     model.make_cluster(3);
     let requests: Vec<String> =
-        model.units("etcd").iter().map(|unit| file(&model, unit, "request.json")).collect();
+        model.units("etcd").iter().map(|unit| model.shell(unit, &format!("cat {REQUEST}"))).collect();
     let writer = with_consumer(&model);
     let before = file(&model, "etcd/0", "ca.crt");
     model.run(&["remove-relation", "etcd", "easyrsa"]);
@@ -159,6 +160,10 @@ fn it_takes_the_place_of_an_authority_that_makes_keys() {
         let asked = |text: &str| {
             serde_json::from_str::<serde_json::Value>(text).unwrap()["request"].as_str().unwrap().to_owned()
         };
-        assert_eq!(asked(&file(&model, unit, "request.json")), asked(&request), "asked once, answered late");
+        assert_eq!(
+            asked(&model.shell(unit, &format!("cat {REQUEST}"))),
+            asked(&request),
+            "asked once, answered late"
+        );
     }
 }

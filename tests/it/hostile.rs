@@ -212,7 +212,7 @@ fn on_a_cluster_with_troubles() {
     model.run(&["lab", "heal", "etcd/1"]);
     model.settle(3);
     for unit in ["etcd/0", "etcd/1"] {
-        let open = "find /home/ubuntu /var/snap/etcd/common -type f -perm /077 ! -name \"*.crt\"";
+        let open = "find /home/ubuntu /var/snap/etcd/common /var/lib/etcd-charm -type f -perm /077 ! -name \"*.crt\"";
         assert_eq!(model.shell(unit, open), "", "others can read these");
     }
     model.assert_no_hook_failed();
@@ -251,7 +251,7 @@ fn all_end(model: &Model, unit: &str, rows: Rows) {
 fn files(model: &Model) -> String {
     model.shell(
         "etcd/0",
-        "find /home/ubuntu /var/backups /opt /var/snap/etcd/common /var/snap/etcd/current/ -maxdepth 2 2>/dev/null | \
+        "find /home/ubuntu /var/backups /opt /var/snap/etcd/common /var/snap/etcd/current/ /var/lib/etcd-charm -maxdepth 2 2>/dev/null | \
          grep -v '/etcd-debug-\\|^/home/ubuntu$\\|^/home/ubuntu/snap' | sort",
     )
 }

@@ -32,7 +32,7 @@ fn certificates_come_from_the_application_itself(kind: Kind) {
     let mut keys = Vec::new();
     for unit in model.units("etcd") {
         assert_eq!(model.shell(&unit, &format!("cat {COMMON}/ca.crt")), first, "{unit}");
-        let files = model.shell(&unit, &format!("stat -c '%a %n' {COMMON}/*.key {COMMON}/*.json"));
+        let files = model.shell(&unit, &format!("stat -c '%a %n' {COMMON}/*.key /var/lib/etcd-charm/*.json"));
         assert!(files.lines().all(|line| line.starts_with("600 ")), "{files}");
         assert!(!files.contains("authority.json"), "Juju has it: {files}");
         keys.push(model.shell(&unit, &format!("sha256sum < {COMMON}/server.key")));

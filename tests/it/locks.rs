@@ -47,7 +47,7 @@ fn all_follow(model: &Model, level: &str) {
     for unit in ["etcd/0", "etcd/1", "etcd/2"] {
         let file = model.shell(unit, "grep ^log-level /var/snap/etcd/common/etcd.conf.yml");
         assert!(file.contains(level), "{unit}: {file}");
-        let due = model.shell(unit, "ls /var/snap/etcd/common/.restart-due 2>/dev/null || true");
+        let due = model.shell(unit, "ls /var/lib/etcd-charm/restart-due 2>/dev/null || true");
         assert_eq!(due, "", "{unit} has not restarted");
     }
 }

@@ -130,7 +130,7 @@ fn a_full_database_takes_a_larger_quota(kind: Kind) {
     for unit in ["etcd/0", "etcd/1"] {
         let left = model.shell(
             unit,
-            "cd /var/snap/etcd/common; grep quota etcd.conf.yml; ls restart-due 2>/dev/null || true",
+            "grep quota /var/snap/etcd/common/etcd.conf.yml; ls /var/lib/etcd-charm/restart-due 2>/dev/null || true",
         );
         assert_eq!(left.trim(), "quota-backend-bytes: 67108864", "{unit}");
     }

@@ -11,8 +11,8 @@ on_both_etcds!(
 
 const UNPACKED: &str = "test -e /var/snap/etcd/current/restore.new/snapshot.db";
 /// The two phases of the journal.
-const SWAPPING: &str = "grep -q swapping /var/snap/etcd/common/restore.json 2>/dev/null";
-const RESTORED: &str = "grep -q restored /var/snap/etcd/common/restore.json 2>/dev/null";
+const SWAPPING: &str = "grep -q swapping /var/lib/etcd-charm/restore.json 2>/dev/null";
+const RESTORED: &str = "grep -q restored /var/lib/etcd-charm/restore.json 2>/dev/null";
 
 /// Puts or compares many keys through the JSON gateway of this unit's own server, a hundred a request.
 const KEYS: &str = r#"
@@ -100,8 +100,10 @@ fn a_full_disk_is_told_first(model: &Model, unit: &str) {
     model.shell(unit, fill);
     let told = refused(model, unit);
     assert!(told.contains("MiB that this unit has room for; free disk space"), "{told}");
-    let left =
-        model.shell(unit, "cd /var/snap/etcd/current; rm filler; ls; cat ../common/restore.json || true");
+    let left = model.shell(
+        unit,
+        "cd /var/snap/etcd/current; rm filler; ls; cat /var/lib/etcd-charm/restore.json || true",
+    );
     assert_eq!(left.trim(), "member", "something was left behind");
 }
 

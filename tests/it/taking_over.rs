@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::options::restarts;
 use crate::sim::{Kind, Model, Writer, given, wait_until};
-use crate::{OLD, on_both_etcds};
+use crate::{OLD, PRESENT, on_both_etcds};
 
 /// What a client may notice of one member's restart.
 const GAP_MS: u64 = 2000;
@@ -54,6 +54,43 @@ fn a_running_cluster_is_taken_over_and_lives_on(kind: Kind) {
     model.settle(4);
     model.remove_units(&["etcd/1"], 3);
     writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}
+
+/// An earlier revision of this charm kept its own files where etcd may write.
+#[test]
+fn files_of_an_earlier_revision_are_moved_once_and_what_etcd_puts_there_is_not_believed() {
+    let model = Model::with_cluster(PRESENT, 1);
+    let own = "cd /var/lib/etcd-charm && sha256sum request.json snapd-options && stat -c %a . request.json";
+    let (before, pid) = (model.shell("etcd/0", own), model.shell("etcd/0", "pgrep -x etcd"));
+    model.shell(
+        "etcd/0",
+        "cd /var/lib/etcd-charm && mv request.json snapd-options /var/snap/etcd/common && rm moved-in && \
+         cd /var/snap/etcd/common && mkdir before-upgrade && touch before-upgrade/saved && \
+         ln -s /etc/hostname authority.json && ln -s /etc upgrade.json && ln /etc/hostname restart-due",
+    );
+    let check = || {
+        model.run(&["lab", "update-status", "etcd/0"]);
+        model.settle(1);
+        assert_eq!(model.shell("etcd/0", own), before);
+        assert_eq!(model.shell("etcd/0", "pgrep -x etcd"), pid);
+    };
+    check();
+    let left = "cd /var/snap/etcd/common && ls authority.json upgrade.json restart-due request.json snapd-options \
+                before-upgrade 2>/dev/null || true";
+    assert_eq!(model.shell("etcd/0", left), "authority.json\nrestart-due\nupgrade.json\n");
+    let here = model.shell("etcd/0", "ls /var/lib/etcd-charm /var/lib/etcd-charm/before-upgrade");
+    assert!(here.contains("moved-in") && here.contains("saved"), "{here}");
+    assert!(!here.contains("authority.json") && !here.contains("restart-due"), "{here}");
+
+    // From now on nothing there is believed, however it looks.
+    let journal = r#"{"phase":"swapping","kept":"/etc/hostname","old_cluster":null,"token":"t"}"#;
+    model.shell("etcd/0", &format!("echo '{journal}' > /var/snap/etcd/common/restore.json"));
+    check();
+    assert_eq!(
+        model.shell("etcd/0", "ls /etc/hostname /var/snap/etcd/common/restore.json | wc -l").trim(),
+        "2"
+    );
     model.assert_no_hook_failed();
 }
 

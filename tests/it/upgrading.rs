@@ -61,7 +61,7 @@ fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
     assert!(told("etcd/0").starts_with(refused), "{units}");
     for unit in ["etcd/1", "etcd/2"] {
         assert_eq!(told(unit), "channel 3.5/stable: waiting until etcd/0 has moved to 3.5");
-        assert_eq!(model.shell(unit, "ls /var/snap/etcd/common/before-upgrade 2>/dev/null || true"), "");
+        assert_eq!(model.shell(unit, "ls /var/lib/etcd-charm/before-upgrade 2>/dev/null || true"), "");
     }
     let pid = || model.shell("etcd/0", "pidof etcd");
     let before = pid();
@@ -78,7 +78,7 @@ fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
     for unit in model.units("etcd") {
         assert!(version(&model, &unit).starts_with("3.5."), "{unit}");
     }
-    let saved = model.shell("etcd/0", "ls /var/snap/etcd/common/before-upgrade");
+    let saved = model.shell("etcd/0", "ls /var/lib/etcd-charm/before-upgrade");
     assert_eq!(saved.lines().count(), 2, "one before each try: {saved}");
 
     follows_within_its_minor(&model);
@@ -136,7 +136,7 @@ fn a_cluster_moves_up_though_hooks_are_killed_in_the_midst_of_it() {
     model.settle(3);
     for unit in model.units("etcd") {
         assert!(version(&model, &unit).starts_with("3.5."), "{unit}");
-        let left = model.shell(&unit, "cd /var/snap/etcd/common; ls upgrade* 2>/dev/null || true");
+        let left = model.shell(&unit, "cd /var/lib/etcd-charm; ls upgrade* 2>/dev/null || true");
         assert_eq!(left, "", "{unit}");
     }
     let log = model.run(&["debug-log", "--replay"]);
