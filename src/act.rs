@@ -4,6 +4,7 @@ mod authority;
 mod checks;
 mod exchange;
 mod files;
+mod inherited;
 mod membership;
 mod reinstall;
 mod release;
@@ -80,6 +81,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::FormatStorage { id, device } => Ok(storage::format(id, device).await?),
         Step::MountStorage { unit, rules } => Ok(storage::mount(unit, rules, world).await?),
         Step::PutAway(paths) => Ok(files::put_away(paths)?),
+        Step::RemoveLeftovers(leftovers) => Ok(inherited::remove(leftovers).await?),
         Step::AdoptStorage { device, uuid, label } => Ok(storage::adopt(device, uuid, *label).await?),
         Step::ClaimMachine(owner) => Ok(StateFile::Owner.write_text(&owner.to_string())?),
         Step::ClaimStorage(owner) => Ok(storage::claim(owner)?),

@@ -11,6 +11,7 @@ mod clients;
 mod company;
 mod csr;
 mod healing;
+mod inherited;
 mod install;
 mod kept;
 mod leaving;
@@ -174,7 +175,9 @@ pub fn next(world: &World) -> Next {
 }
 
 fn decided(world: &World) -> Next {
-    if let Some(next) = ownership::next(world).or_else(|| checks::next(world)) {
+    if let Some(next) =
+        ownership::next(world).or_else(|| inherited::kicker(world)).or_else(|| checks::next(world))
+    {
         return next;
     }
     if world.event.is_leaving() {
@@ -199,6 +202,7 @@ fn decided(world: &World) -> Next {
         .or_else(|| storage::move_in(world))
         .or_else(|| storage::move_home(world))
         .or_else(|| upkeep::next(world))
+        .or_else(|| inherited::rest(world))
         .or_else(|| ownership::record(world))
         .or_else(|| kept::next(world))
         .unwrap_or_else(|| status::next(world))

@@ -5,6 +5,7 @@ mod certificates;
 mod channel;
 mod etcd;
 mod host;
+mod inherited;
 mod juju;
 mod kept;
 mod place;

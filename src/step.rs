@@ -13,7 +13,7 @@ use crate::options::WantedRelease;
 use crate::relations::authority::Client;
 use crate::restoring::Journal;
 use crate::storage::Owner;
-use crate::world::{Credentials, Moved, Place};
+use crate::world::{Credentials, Leftover, Moved, Place};
 
 /// Where etcd's snap comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub enum Step {
     },
     /// Take copies of earlier data out of what snapd copies at every refresh.
     PutAway(Vec<String>),
+    /// Take away what the earlier charm has left on this machine.
+    RemoveLeftovers(Vec<Leftover>),
     /// Use a file system that was mounted here before this charm came, and know it again.
     AdoptStorage {
         /// Its device.
@@ -249,6 +251,7 @@ impl Step {
             Step::FormatStorage { .. } => "format-storage",
             Step::MountStorage { .. } => "mount-storage",
             Step::PutAway(_) => "put-away",
+            Step::RemoveLeftovers(_) => "remove-leftovers",
             Step::AdoptStorage { .. } => "adopt-storage",
             Step::ClaimMachine(_) => "claim-machine",
             Step::ClaimStorage(_) => "claim-storage",
@@ -330,6 +333,7 @@ impl fmt::Display for Step {
             }
             Step::MountStorage { .. } => f.write_str("Mounting the storage"),
             Step::PutAway(paths) => write!(f, "Keeping earlier data elsewhere: {}", paths.join(", ")),
+            Step::RemoveLeftovers(all) => write!(f, "Removing the earlier charm's {}", Leftover::paths(all)),
             Step::AdoptStorage { device, .. } => {
                 write!(f, "Marking the file system on {} as this charm's", device.display())
             }

@@ -6,6 +6,7 @@
 mod credentials;
 mod data;
 mod following;
+mod inherited;
 mod kept;
 mod reading;
 mod service;
@@ -17,6 +18,7 @@ mod unread;
 pub use credentials::Credentials;
 pub use data::{Data, Moved, Place, V2Store};
 pub use following::{Following, is_followed};
+pub use inherited::{Inherited, Leftover, LeftoverKind};
 pub use kept::{Kept, KeptCopy};
 pub use reading::Reading;
 pub use service::{Lifetime, Service};
@@ -261,6 +263,8 @@ pub struct Host {
     pub healed: Option<Healed>,
     /// What is in the usual data directory was written later than what etcd's file names elsewhere.
     pub usual_is_newer: bool,
+    /// What the earlier charm has left, and who else starts etcd.
+    pub inherited: Inherited,
     /// What the monitoring agent finds.
     pub checks: Checks,
     /// The member's data in it.

@@ -91,6 +91,10 @@ fn check_step(w: &World, step: &Step) -> Verdict {
         }
         Step::FinishMove(_) => demand(w.host.moving.is_some(), "no upgrade is under way"),
         Step::MakeAuthority => demand(w.leadership == Leadership::Leader, "only the leader creates the CA"),
+        Step::RemoveLeftovers(leftovers) => {
+            let is_left = |one| w.host.inherited.leftovers.contains(one);
+            demand(leftovers.iter().all(is_left), "this is not the earlier charm's")
+        }
         Step::WriteChecks { remove, .. } => data::check_removed_files(remove),
         // None of these touches data or membership, nor starts, stops or restarts a server.
         Step::InstallSnap(_)

@@ -1,6 +1,6 @@
 //! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
 
-use super::{Next, Waiting, addresses, clients, healing, kept, leaving, requests, service, tls};
+use super::{Next, Waiting, addresses, clients, healing, inherited, kept, leaving, requests, service, tls};
 use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::Status;
 use crate::options::OptionError;
@@ -140,6 +140,7 @@ fn healthy(w: &World) -> Status {
     let refused = requests::refused(w).into_iter().chain(clients::refused(w));
     let refused: String = refused.map(|refused| format!(" ({refused})")).collect();
     let healed = healing::note(w).unwrap_or_default() + &kept::note(w).unwrap_or_default();
+    let healed = healed + &inherited::note(w).unwrap_or_default();
     let unread: String = w.unread.iter().map(|one| format!(" ({one})")).collect();
     let notes = note.to_owned() + &healed + &ending + &filling.unwrap_or_default() + &refused + &unread;
     Status::active(healthy_with(voters) + &notes)

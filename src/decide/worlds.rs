@@ -109,6 +109,7 @@ fn bare_machine(unit: &crate::juju::UnitName) -> Host {
         identity: None,
         damage: None,
         healed: None,
+        inherited: Inherited::default(),
         checks: Checks::default(),
         data: Data::Empty,
         restore: None,

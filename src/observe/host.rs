@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 
-use super::{certificates, kept, place, service, snapd, storage};
+use super::{certificates, inherited, kept, place, service, snapd, storage};
 use crate::decide::{COMMANDS, COMMON, DATA, PLUGINS, SERVICES, is_own_check};
 use crate::healed::Healed;
 use crate::host::{self, files};
@@ -53,6 +53,7 @@ pub(super) async fn look() -> Result<Host> {
         runs_in,
         root_data,
         volume,
+        inherited: inherited::look(),
         checks: checks()?,
         following: Following::Unasked,
         moving: Moving::read()?,

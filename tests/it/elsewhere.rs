@@ -136,7 +136,7 @@ fn data_of_the_python_charm_that_is_in_a_directory_of_its_own_comes_home() {
     model.shell(
         "etcd/0",
         &format!(
-            "systemctl stop snap.etcd.etcd && mkdir -m 700 {HOME}/etcd0.etcd && \
+            "systemctl stop cdk-service-kicker snap.etcd.etcd && mkdir -m 700 {HOME}/etcd0.etcd && \
              mv {HOME}/member {HOME}/etcd0.etcd/ && \
              sed -i 's,^data-dir:.*,data-dir: {HOME}/etcd0.etcd,' {FILE} && systemctl start snap.etcd.etcd"
         ),

@@ -276,10 +276,16 @@ fn a_file_system_that_was_mounted_before_is_adopted() {
     });
     model.run(&["attach-storage", "etcd/0", "data/0"]);
     let device = device(&model, "data/0");
-    model.shell("etcd/0", &format!("mkdir -p /media/etcd && mount {device} /media/etcd && touch /run/go"));
+    let line = format!("{device} /media/etcd ext4 defaults 0 0");
+    model.shell(
+        "etcd/0",
+        &format!("mkdir -p /media/etcd && mount {device} /media/etcd && printf '{line}' >> /etc/fstab && touch /run/go"),
+    );
     assert!(holder.wait().unwrap().success());
     settle_there(&model, "etcd/0");
     assert_eq!(on_host(&format!("e2label {device}")), "etcd-data");
+    // The charm's own mount unit names the file system by its UUID.
+    assert_eq!(model.shell("etcd/0", "cat /etc/fstab"), "# made by juju-sim\n");
 
     // Unmounted by whomever, it is the charm's own.
     model.shell("etcd/0", "systemctl stop snap.etcd.etcd media-etcd.mount");

@@ -150,9 +150,7 @@ struct Seen {
 
 impl Seen {
     fn of(model: &Model, units: &[String]) -> Seen {
-        let look = format!(
-            "snap list etcd | awk '/^etcd/ {{print $2, $3, $4}}'; cat {COMMON}/ca.crt /root/.bash_aliases"
-        );
+        let look = format!("snap list etcd | awk '/^etcd/ {{print $2, $3, $4}}'; cat {COMMON}/ca.crt");
         Seen {
             members: members(model, &units[0]),
             told: told(model),
@@ -195,4 +193,45 @@ fn assert_taken(model: &Model, unit: &str, kind: Kind) {
     assert!(file.contains("initial-cluster-state: existing"), "{unit}: {file}");
     assert_eq!(file.contains("0.0.0.0"), is_old(kind), "{unit}: {file}");
     assert_eq!(restarts(model, unit), 1, "{unit}");
+    assert_nothing_is_left(model, unit);
+}
+
+/// What the earlier charm has left and nobody needs any more. A stop on purpose stays one: its service looked every second.
+fn assert_nothing_is_left(model: &Model, unit: &str) {
+    let left = "ls -d /usr/bin/cdk-service-kicker /etc/systemd/system/cdk-service-kicker.service \
+                /etc/systemd/system/*/cdk-service-kicker.service /etc/cron.d/check_etcd-alarms \
+                /usr/lib/nagios/plugins/check_etcd-alarms.py /var/lib/nagios/etcd-alarm-list.txt \
+                /etc/systemd/system/snap.etcd.etcd.service.d/always-restart.conf \
+                /root/.bash_aliases /home/ubuntu/.bash_aliases 2>/dev/null || true";
+    assert_eq!(model.shell(unit, left), "", "{unit}");
+    let running = "systemctl is-active cdk-service-kicker; pgrep -f cdk-service-kicke[r] || true";
+    assert!(!model.shell(unit, running).contains(|c: char| c.is_ascii_digit()), "{unit}");
+    let log = model.run(&["debug-log", "--replay"]);
+    let told = "Removing the earlier charm's /etc/systemd/system/cdk-service-kicker.service";
+    assert!(log.lines().any(|line| line.contains(unit) && line.contains(told)), "{unit}");
+}
+
+/// In the middle of a cluster's life: nobody starts the server that is stopped for another one's sake.
+#[test]
+fn after_a_takeover_a_stop_on_purpose_stays_one() {
+    let model = with_earlier_charm(OLD, 1);
+    take_over(&model);
+    model.settle(1);
+    assert_nothing_is_left(&model, "etcd/0");
+    model.shell("etcd/0", "systemctl stop snap.etcd.etcd; sleep 4");
+    assert_eq!(model.shell("etcd/0", "pgrep -x etcd || true"), "");
+    model.run(&["lab", "update-status", "etcd/0"]);
+    model.settle(1);
+
+    // Somebody else's is named and left alone.
+    model.shell(
+        "etcd/0",
+        "printf '[Service]\\nExecStart=/bin/systemctl restart snap.etcd.etcd\\n' > /etc/systemd/system/watchdog.service; \
+         systemctl daemon-reload",
+    );
+    model.run(&["config", "etcd", "heartbeat_interval=150"]);
+    let named = "etcd is also started by watchdog.service";
+    model.wait(&["etcd/0", "--status", "active", "--message", named, "--idle"]);
+    model.shell("etcd/0", "test -e /etc/systemd/system/watchdog.service");
+    model.assert_no_hook_failed();
 }

@@ -16,7 +16,7 @@ use crate::moving::Moving;
 use crate::options::Options;
 use crate::restoring::Journal;
 use crate::storage::{self, Attached, Inside, LABEL, MOUNT, Mounted, Owner};
-use crate::world::{Data, Door, Following, Place, Reading, Service, World};
+use crate::world::{Data, Door, Following, Leftover, LeftoverKind, Place, Reading, Service, World};
 
 const UUID: &str = "7e6d-1";
 const RULES: &str = include_str!("../../../templates/storage.conf");
@@ -136,6 +136,8 @@ pub(in super::super) struct Machine {
     pub is_refused: bool,
     /// The machine was another application's.
     pub is_foreign: bool,
+    /// The earlier charm has left something, and somebody else starts etcd too.
+    is_inherited: bool,
 }
 
 fn volume() -> impl Strategy<Value = Volume> {
@@ -198,12 +200,12 @@ fn surroundings() -> impl Strategy<Value = (Exchange, File, Installation, Papers
 pub(super) fn machine() -> impl Strategy<Value = Machine> {
     let server = (listed(), speaks(), prop::bool::weighted(0.75), 0..4usize);
     let rare = || prop::bool::weighted(0.05);
-    let flags = (prop::bool::weighted(0.15), rare(), rare());
+    let flags = (prop::bool::weighted(0.15), rare(), rare(), rare());
     (server, disk(), disk(), volume(), surroundings(), flags).prop_map(
         |(server, disk, root, volume, surroundings, flags)| {
             let (listed, speaks, has_quorum, service) = server;
             let (exchange, file, installation, papers) = surroundings;
-            let (is_restart_due, is_refused, is_foreign) = flags;
+            let (is_restart_due, is_refused, is_foreign, is_inherited) = flags;
             Machine {
                 listed,
                 speaks,
@@ -219,6 +221,7 @@ pub(super) fn machine() -> impl Strategy<Value = Machine> {
                 is_restart_due,
                 is_refused,
                 is_foreign,
+                is_inherited,
             }
         },
     )
@@ -241,6 +244,7 @@ impl Machine {
             is_restart_due: false,
             is_refused: false,
             is_foreign: false,
+            is_inherited: false,
         }
     }
 
@@ -265,6 +269,11 @@ impl Machine {
         w.host.restart_due = self.is_restart_due.then(|| "https://127.0.0.1:2379".into());
         w.host.upgrade_refused = self.is_refused.then(|| "3.5/stable\nit did not serve\n".into());
         w.host.config = self.file(w);
+        if self.is_inherited {
+            let left = |kind| Leftover { kind, path: "/etc/left".into(), rest: None };
+            w.host.inherited.leftovers = [LeftoverKind::Kicker, LeftoverKind::Mount].map(left).into();
+            w.host.inherited.starters = vec!["watchdog.service".into()];
+        }
         if let Some(owner) = &mut w.host.owner {
             owner.cluster = Some(CLUSTER);
         }

@@ -6,7 +6,7 @@ use super::observing::{endpoints, machine_at};
 use super::raft::{Entry, Machine};
 use crate::etcd::{MemberId, read_config};
 use crate::step::Step;
-use crate::world::{Door, Health, World};
+use crate::world::{Door, Health, Inherited, World};
 
 /// Why a step was not done.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ pub(super) fn perform(model: &mut Model, number: Machine, step: &Step, w: &World
         }
         Step::WriteShellProfile(text) => {
             model.units.get_mut(&number).ok_or_else(gone)?.host.shell_profile = Some(text.clone());
+            Ok(())
+        }
+        Step::RemoveLeftovers(_) => {
+            model.units.get_mut(&number).ok_or_else(gone)?.host.inherited = Inherited::default();
             Ok(())
         }
         Step::ClaimMachine(owner) => {
