@@ -4,6 +4,7 @@
 //! state, finds the machines (they live on), ends what is left of running hooks and counts these as failed.
 
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,13 +61,23 @@ pub fn model_directory(home: &Path, model: &str) -> PathBuf {
     home.join("models").join(model)
 }
 
+/// Makes a directory that nobody but its owner enters: keys and secrets of the model are in its files.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_private(directory: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("cannot make {}", directory.display()))
+}
+
 /// Serves a model until it is destroyed.
 ///
 /// # Errors
 /// Another controller serves it already, its state cannot be read, or its directory cannot be written.
 pub async fn serve(home: &Path, name: &str, options: Options) -> Result<()> {
     let directory = model_directory(home, name);
-    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    make_private(&directory)?;
     let lock =
         fs::File::create(directory.join("controller.lock")).context("cannot make the controller's lock")?;
     let Ok(_lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else {
@@ -168,5 +179,24 @@ async fn keep_time(engine: Arc<Engine>) {
             _ = changes.changed() => {}
             () = sleep => engine.store.wake(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its own, though somebody had made it before.
+    #[tokio::test]
+    async fn a_models_directory_and_its_sockets_are_their_owners_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let directory = model_directory(home.path(), "m");
+        make_private(&directory).unwrap();
+        assert_eq!(mode(&directory), 0o700);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        make_private(&directory).unwrap();
+        let _listener = agent::bind(&directory, SOCKET_NAME).unwrap();
+        assert_eq!((mode(&directory), mode(&directory.join(SOCKET_NAME))), (0o700, 0o600));
     }
 }

@@ -1,6 +1,7 @@
 //! The agent's socket: takes the calls of hook tools, one after the other for each unit.
 
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub fn listen(engine: Arc<Engine>, runtime: Arc<UnitRuntime>, directory: &Path) 
     }))
 }
 
-/// Binds a socket in a directory whose path may be longer than a socket's address can be.
+/// Binds a socket for its owner alone, in a directory whose path may be longer than a socket's address can be.
 pub fn bind(directory: &Path, name: &str) -> Result<UnixListener> {
     let path = directory.join(name);
     // What an earlier process left; binding needs a free name.
@@ -45,7 +46,11 @@ pub fn bind(directory: &Path, name: &str) -> Result<UnixListener> {
     let handle =
         std::fs::File::open(directory).with_context(|| format!("cannot open {}", directory.display()))?;
     let short = format!("/proc/self/fd/{}/{name}", handle.as_raw_fd());
-    UnixListener::bind(short).with_context(|| format!("cannot listen on {}", path.display()))
+    let listener =
+        UnixListener::bind(short).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot keep {} to its owner", path.display()))?;
+    Ok(listener)
 }
 
 async fn serve(

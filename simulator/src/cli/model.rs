@@ -1,9 +1,8 @@
 //! The model that a command is about: where it is on disk, how its controller is reached and, when it does not
 //! run, started. Invariant: whatever was asked is answered by exactly one controller per model.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use tokio::net::UnixStream;
 
 use crate::api::{LogLine, Reply, Request};
 use crate::charm::names;
+use crate::controller::make_private;
 use crate::model::JujuVersion;
 use crate::status::Status;
 
@@ -128,11 +128,7 @@ impl Model {
             return Ok(false);
         }
         let directory = self.directory();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
+        make_private(&directory)?;
         let origin = Origin { juju_version: self.wanted_version.unwrap_or(JujuVersion::V3_6) };
         fs::write(self.origin_file(), serde_json::to_vec(&origin)?)
             .with_context(|| format!("cannot write {}", self.origin_file().display()))?;

@@ -11,6 +11,7 @@ mod disk;
 pub mod enter;
 pub mod full;
 pub mod holder;
+mod inside;
 pub(crate) mod light;
 mod machine;
 pub(crate) mod mounts;

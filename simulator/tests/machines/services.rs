@@ -180,3 +180,20 @@ async fn what_stands_between_two_states_answers_as_with_systemd_252() {
     assert_eq!(said(machine, "systemctl enable bad 2>/dev/null; systemctl is-enabled bad").await, "enabled");
     assert_eq!(ended(machine, "journalctl -u nosuch -n 20 --no-pager -o cat").await, (0, String::new()));
 }
+
+#[tokio::test]
+async fn a_directory_that_a_machine_made_a_link_leads_nowhere_on_the_host() {
+    let model = Model::new();
+    // Not below /tmp: there the links would go round.
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let host = home.path();
+    for name in ["kept", "policy-rc.d"] {
+        std::fs::write(host.join(name), "").unwrap();
+    }
+    let machine = &*model.machine(0).await;
+    let links = "rm -rf /tmp /usr/sbin; for name in /tmp /usr/sbin; do ln -s HOST $name; done";
+    said(machine, &links.replace("HOST", &host.display().to_string())).await;
+    machine.reboot().await.unwrap();
+    assert_eq!(said(machine, "readlink /tmp").await, host.display().to_string());
+    assert_eq!(std::fs::read_dir(host).unwrap().count(), 2);
+}

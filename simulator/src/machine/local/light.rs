@@ -1,4 +1,4 @@
-//! The file system that a machine sees. Invariant: nothing in it but the juju directory, the snap cache and the machine's own
+//! The file system that a machine sees. Invariants: no path of the machine is followed out of its root; nothing in it but the juju directory, the snap cache and the machine's own
 //! block devices can change a file of the host.
 
 use std::fs;
@@ -11,6 +11,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use super::boot::BootSpec;
 use super::disk::Layer;
+use super::inside::{resolve, resolve_parent};
 use super::mounts;
 
 /// Major number of loop devices.
@@ -21,20 +22,20 @@ pub fn build(spec: &BootSpec, layers: &[Layer]) -> Result<PathBuf> {
     let root = spec.disk.join("merged");
     fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
     for layer in layers {
-        let relative = layer.path.strip_prefix("/").unwrap_or(&layer.path);
-        layer.mount(&root.join(relative))?;
+        layer.mount(&resolve(&root, &layer.path)?)?;
     }
     empty_temporary(&root)?;
-    match fs::remove_file(root.join("usr/sbin/policy-rc.d")) {
+    match fs::remove_file(resolve_parent(&root, Path::new("usr/sbin/policy-rc.d"))?) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).context("cannot let packages start services");
         }
         _ => {}
     }
-    mounts::filesystem("sysfs", &root.join("sys"), read_only_system(), "")?;
-    devices(&root.join("dev"), spec)?;
-    runtime_directory(&root.join("run"), spec)?;
-    mounts::bind(&spec.juju, &root.join("var/lib/juju"))?;
+    let at = |path: &str| resolve(&root, Path::new(path));
+    mounts::filesystem("sysfs", &at("sys")?, read_only_system(), "")?;
+    devices(&at("dev")?, spec)?;
+    runtime_directory(&at("run")?, spec)?;
+    mounts::bind(&spec.juju, &at("var/lib/juju")?)?;
     Ok(root)
 }
 
@@ -42,9 +43,12 @@ fn read_only_system() -> MsFlags {
     MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC
 }
 
-/// A boot finds `/tmp` empty.
+/// A boot finds `/tmp` empty. What a link leads to is something else, and stays.
 fn empty_temporary(root: &Path) -> Result<()> {
-    let directory = root.join("tmp");
+    let directory = resolve_parent(root, Path::new("tmp"))?;
+    if fs::symlink_metadata(&directory).is_ok_and(|meta| meta.is_symlink()) {
+        return Ok(());
+    }
     for entry in fs::read_dir(&directory).context("cannot list /tmp")? {
         let entry = entry.context("cannot list /tmp")?;
         let path = entry.path();
@@ -135,10 +139,10 @@ fn runtime_directory(directory: &Path, spec: &BootSpec) -> Result<()> {
 /// Mount `/proc` for the machine's own process namespace, with the host's settings out of reach.
 pub fn mount_proc(root: &Path) -> Result<()> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let proc = root.join("proc");
+    let proc = resolve(root, Path::new("proc"))?;
     mounts::filesystem("proc", &proc, safe, "")?;
     // /proc/sys/net belongs to the machine's network namespace; the rest of /proc/sys is the host's.
-    let held = root.join("run/juju-sim/net");
+    let held = resolve(root, Path::new("run/juju-sim/net"))?;
     fs::create_dir_all(&held).context("cannot make /run/juju-sim/net")?;
     mounts::bind(&proc.join("sys/net"), &held)?;
     mounts::bind_read_only(&proc.join("sys"), &proc.join("sys"))?;
@@ -149,4 +153,29 @@ pub fn mount_proc(root: &Path) -> Result<()> {
         mounts::bind_read_only(&trigger, &trigger)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_directory_that_is_a_link_empties_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let (root, host) = (home.path().join("merged"), home.path().join("host"));
+        for directory in [&root, &host] {
+            fs::create_dir(directory).unwrap();
+        }
+        fs::write(host.join("kept"), "").unwrap();
+        symlink(&host, root.join("tmp")).unwrap();
+        empty_temporary(&root).unwrap();
+        assert!(host.join("kept").exists());
+
+        fs::remove_file(root.join("tmp")).unwrap();
+        fs::create_dir_all(root.join("tmp/inside")).unwrap();
+        symlink(&host, root.join("tmp/link")).unwrap();
+        empty_temporary(&root).unwrap();
+        assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0);
+        assert!(host.join("kept").exists());
+    }
 }
