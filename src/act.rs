@@ -109,6 +109,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::UndoRestore(journal) => Ok(swap::go_back(journal).await?),
         Step::AcceptRestore(journal) => Ok(journal.accept()?),
         Step::EndRestore => Ok(Journal::remove()?),
-        Step::RemoveMember { member, reason } => membership::remove(world, *member, *reason).await,
+        Step::NoteDispensable(member) => Ok(StateFile::Dispensable.write_record(member)?),
+        Step::RemoveMember { member, reason } => membership::remove((*member, *reason), world, tools).await,
     }
 }

@@ -52,6 +52,7 @@ pub use access::why_refused;
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
 pub use company::{Company, Errand, company, may_hold_lock};
+pub use membership::may_retire;
 pub use minors::{is_first_on, lowest_published, why_not_yet};
 pub use ownership::{claim_of, foreign};
 pub use ports::{is_moving, peer_url};
@@ -61,8 +62,7 @@ pub use snapd::{
     HOLD, STORE as STORE_PROXY, STORE_ID, is_option as is_snapd_option, unsupported as hold_unsupported,
 };
 pub use space::why_not_without_lock;
-pub use status::{OF_ITS_QUOTA, certificates_need_a_look, filling, healthy_with, is_quiet};
-pub use storage::why_hook_fails;
+pub use status::{OF_ITS_QUOTA, alarm_first, certificates_need_a_look, filling, healthy_with, is_quiet};
 
 use std::fmt;
 
@@ -96,8 +96,8 @@ pub enum Waiting {
     Cluster(String),
     /// This unit is leaving and the others cannot do without its member yet: why.
     Leave(String),
-    /// A unit that is being removed has not yet taken its member out: its name.
-    Departure(String),
+    /// A unit that is being removed has not yet taken its member out: how things stand until it has.
+    Departure(Status),
     /// Clients learn of another certificate authority by hooks of their own.
     Clients,
     /// etcd's snap is there and cannot be used yet: what the operator sees if that lasts.
@@ -147,12 +147,12 @@ impl Waiting {
             Waiting::Turn(who) => Status::waiting(format!("Joining: waiting until {who} has joined")),
             Waiting::Cluster(cause) => Status::waiting(format!("Joining: {cause}")),
             Waiting::Leave(why) => Status::waiting(format!("Leaving: {why}")),
-            Waiting::Departure(member) => Status::waiting(format!("{member} is leaving the cluster")),
             Waiting::Clients => {
                 Status::waiting("Changing the CA: giving clients time to read what they were given")
             }
             Waiting::Quorum(status)
             | Waiting::Members(status)
+            | Waiting::Departure(status)
             | Waiting::Restarts(status)
             | Waiting::Snap(status)
             | Waiting::Snapd(status) => status.clone(),
@@ -164,6 +164,11 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.status().message)
     }
+}
+
+/// Why the hook must not succeed, with the status that its run has come to: what Juju takes after it is still needed.
+pub fn why_hook_fails(w: &World, status: &Status) -> Option<String> {
+    storage::why_hook_fails(w, status).or_else(|| leaving::why_hook_fails(w, status))
 }
 
 /// The runbook.
@@ -184,6 +189,7 @@ fn decided(world: &World) -> Next {
         return leaving::next(world);
     }
     upgrade::unfinished(world)
+        .or_else(|| membership::retire_members_without_unit(world))
         .or_else(|| snapd::next(world))
         .or_else(|| install::next(world))
         .or_else(|| storage::next(world))

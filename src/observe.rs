@@ -35,6 +35,14 @@ pub async fn facts(context: &Context, event: Event, tools: &Tools) -> Result<Fac
     juju::facts(context, event, tools).await
 }
 
+/// This world with what Juju says now of its units and of leadership.
+///
+/// # Errors
+/// When Juju does not say.
+pub async fn asked_again(world: &World, tools: &Tools) -> Result<World> {
+    juju::asked_again(world, tools).await
+}
+
 /// This machine and its server, without a word from Juju.
 #[derive(Debug)]
 pub struct Local {

@@ -39,6 +39,7 @@ pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
     }
     let facts = observe::facts(context, event, tools).await?;
     let (world, status) = Run::new(&facts, tools).settle().await?;
+    let status = decide::alarm_first(&world, status);
     let (world, status) = publish::publish(world, status, tools).await?;
     checkup::remember(&world, &status);
     match decide::why_hook_fails(&world, &status) {

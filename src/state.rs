@@ -47,6 +47,8 @@ pub enum StateFile {
     Owner,
     /// This unit's member was replaced because its data was damaged: when, and which.
     Healed,
+    /// This unit's member, once a confirmed quorum did without it as the unit was leaving.
+    Dispensable,
     /// UUIDs of file systems that were mounted for etcd before this charm came, one a line.
     AdoptedVolumes,
     /// The running server has not read its configuration yet: where it still answers.
@@ -72,6 +74,7 @@ impl StateFile {
         match self {
             StateFile::Owner => "owner",
             StateFile::Healed => "healed.json",
+            StateFile::Dispensable => "dispensable.json",
             StateFile::AdoptedVolumes => "adopted-volumes",
             StateFile::RestartDue => "restart-due",
             StateFile::UpgradeRefused => "upgrade-refused",

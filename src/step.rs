@@ -183,6 +183,8 @@ pub enum Step {
         /// The next raft leader.
         to: MemberId,
     },
+    /// Note that a confirmed quorum does without this unit's member, before the unit leaves.
+    NoteDispensable(MemberId),
     /// Take a member out of the cluster.
     RemoveMember {
         /// Which.
@@ -265,6 +267,7 @@ impl Step {
             Step::Promote(_) => "promote",
             Step::MovePeerUrl { .. } => "move-peer-url",
             Step::MoveLeadership { .. } => "move-leadership",
+            Step::NoteDispensable(_) => "note-dispensable",
             Step::RemoveMember { .. } => "remove-member",
             Step::SwitchChannel(_) => "switch-channel",
             Step::UpgradeSnap { .. } => "upgrade-snap",
@@ -355,9 +358,8 @@ impl fmt::Display for Step {
             Step::Promote(member) => write!(f, "Promoting learner {member} to voter"),
             Step::MovePeerUrl { peer_url, .. } => write!(f, "Telling the members to use {peer_url}"),
             Step::MoveLeadership { to } => write!(f, "Handing raft leadership to member {to}"),
-            Step::RemoveMember { member, reason } => {
-                write!(f, "Removing member {member} from the cluster: {reason}")
-            }
+            Step::NoteDispensable(member) => write!(f, "Noting that the others do without member {member}"),
+            Step::RemoveMember { member, reason } => write!(f, "Taking member {member} out: {reason}"),
             Step::SwitchChannel(channel) => write!(f, "Following the channel {channel}"),
             Step::UpgradeSnap { channel, .. } => write!(f, "Moving etcd to {channel}"),
             Step::FinishMove(moving) => {

@@ -128,6 +128,8 @@ pub struct Peers {
     pub authority: AuthorityRecord,
     /// The other units that have entered the relation.
     pub units: BTreeMap<UnitName, Peer>,
+    /// Units that are being removed and that Juju tells nobody of any more, though they may still be members.
+    pub departing: BTreeMap<UnitName, Peer>,
     /// Every unit of the application that Juju knows, this one included.
     pub expected: Option<BTreeSet<UnitName>>,
     /// Those of them that are being removed.
@@ -261,6 +263,8 @@ pub struct Host {
     pub damage: Option<&'static str>,
     /// This unit's member was replaced because its data was damaged: the last time.
     pub healed: Option<Healed>,
+    /// This unit's member, once a confirmed quorum did without it as the unit was leaving.
+    pub dispensable: Option<MemberId>,
     /// What is in the usual data directory was written later than what etcd's file names elsewhere.
     pub usual_is_newer: bool,
     /// What the earlier charm has left, and who else starts etcd.
@@ -416,6 +420,11 @@ impl World {
         self.peers.cluster.cluster.is_some()
             || self.peers.cluster.inherited
             || claimed(&self.own_record())
-            || self.peers.units.values().any(|peer| claimed(&peer.record))
+            || self
+                .peers
+                .units
+                .values()
+                .chain(self.peers.departing.values())
+                .any(|peer| claimed(&peer.record))
     }
 }

@@ -10,6 +10,7 @@ use crate::decide::{self, Company, Errand};
 use crate::etcd::{self, Client, Credentials, Lock, MemberId, Taken};
 use crate::healed::Healed;
 use crate::host::{self, Active};
+use crate::juju::Tools;
 use crate::observe;
 use crate::step::Removal;
 use crate::world::{Door, World};
@@ -33,7 +34,8 @@ async fn cluster(world: &World) -> Result<Client, Trouble> {
 /// Where other voters are, as they say and as the cluster says.
 fn others(world: &World) -> impl Iterator<Item = String> {
     let own = world.own_status().map(|status| status.member);
-    let told = world.peers.units.values().filter_map(|peer| peer.record.client_url.clone());
+    let all = world.peers.units.values().chain(world.peers.departing.values());
+    let told = all.filter_map(|peer| peer.record.client_url.clone());
     let by_roster = world.members().unwrap_or_default().iter();
     let by_roster = by_roster.filter(move |member| !member.learner && Some(member.id) != own);
     told.chain(by_roster.flat_map(|member| member.client_urls.clone()))
@@ -70,9 +72,21 @@ pub(super) async fn promote(world: &World, member: MemberId) -> Result<(), Troub
     }
 }
 
-pub(super) async fn remove(world: &World, member: MemberId, reason: Removal) -> Result<(), Trouble> {
-    if reason == Removal::DataLost {
-        Healed::begin(member, world.now_s)?;
+pub(super) async fn remove(
+    (member, reason): (MemberId, Removal),
+    world: &World,
+    tools: &Tools,
+) -> Result<(), Trouble> {
+    match reason {
+        Removal::DataLost => Healed::begin(member, world.now_s)?,
+        // What Juju said at the begin of a long run is older than the newest members.
+        Removal::UnitGone => {
+            let now = observe::asked_again(world, tools).await?;
+            if !decide::may_retire(&now, member) {
+                return Err(Trouble::Failed("Juju names its unit, or another leader, by now".to_owned()));
+            }
+        }
+        Removal::Leaving => {}
     }
     match cluster(world).await?.remove(member).await {
         Ok(()) | Err(etcd::Error::MemberNotFound) => Ok(()),

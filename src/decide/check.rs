@@ -18,11 +18,7 @@ pub(super) type Verdict = Result<(), String>;
 const PATIENCE_MAX_MS: u64 = 75_000;
 
 /// Faults that the rules still have. Whoever mends one takes its line away.
-const KNOWN: [&str; 9] = [
-    "the staying units need this member",
-    "the hook succeeds and the machine goes",
-    "the goal state does not name this very unit",
-    "this is another unit's member",
+const KNOWN: [&str; 5] = [
     "the other units need this member",
     "the cluster has removed this member",
     "the storage holds another unit's data",
@@ -114,6 +110,7 @@ fn check_step(w: &World, step: &Step) -> Verdict {
         | Step::MountStorage { .. }
         | Step::SwitchChannel(_)
         | Step::PutAway(_)
+        | Step::NoteDispensable(_)
         | Step::ForgetRefusedUpgrade => Ok(()),
     }
 }

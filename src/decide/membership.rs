@@ -6,10 +6,13 @@
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
 use super::{Next, Waiting, addresses, healing, minors, ports, quorum, restoring, service, starting, status};
-use crate::etcd::{Member, MemberId};
-use crate::juju::Status;
+use crate::etcd::{Member, MemberId, Permission};
+use crate::juju::{Status, UnitName};
 use crate::step::{Removal, Step};
-use crate::world::{Data, Door, Leadership, Moved, Roster, Service, World};
+use crate::world::{Data, Door, Health, Leadership, Moved, Peer, Roster, Service, World};
+
+/// A member of a leaving unit that has been silent for as long as this, in seconds, will not take itself out.
+const OUT_OF_REACH_S: u64 = 15;
 
 pub(super) fn next(w: &World) -> Option<Next> {
     match (&w.host.data, &w.etcd.door) {
@@ -33,9 +36,7 @@ pub(super) fn next(w: &World) -> Option<Next> {
 fn member(w: &World) -> Option<Next> {
     match &w.etcd.door {
         Door::Open(status) if status.learner => Some(promote(w, status.member)),
-        Door::Open(status) => {
-            restoring::leave_old_cluster(w, status.cluster).or_else(|| retire_members_without_unit(w))
-        }
+        Door::Open(status) => restoring::leave_old_cluster(w, status.cluster),
         Door::Closed | Door::Mute(_) if was_removed(w) => Some(make_way_for_a_new_member(w)),
         Door::Mute(says) => healing::next(w).or_else(|| Some(await_answer(w, says))),
         Door::Closed => healing::next(w).or_else(|| Some(service::start(w))),
@@ -73,14 +74,18 @@ fn was_removed(w: &World) -> bool {
 }
 
 /// This unit's member. One that has not started has no name yet and is known by its address, whatever the port: another one
-/// may have been wanted when it was added.
+/// may have been wanted when it was added. An address alone makes no started member this unit's: it may have changed hands.
 pub(super) fn own_entry<'a>(w: &World, members: &'a [Member]) -> Option<&'a Member> {
     let recorded = w.own_status().map(|status| status.member).or(w.own_record().member);
     let name = w.member_name();
-    let is_here = |url: &String| w.addresses.peer.as_deref() == Some(service::host_of(url));
     members.iter().find(|member| {
-        recorded == Some(member.id) || member.name == name || member.peer_urls.iter().any(is_here)
+        recorded == Some(member.id) || member.name == name || (!member.is_started() && is_here(w, member))
     })
+}
+
+/// The cluster knows this member by this unit's address.
+fn is_here(w: &World, member: &Member) -> bool {
+    w.addresses.peer.as_deref().is_some_and(|address| is_at(member, address))
 }
 
 fn make_way_for_a_new_member(w: &World) -> Next {
@@ -147,13 +152,24 @@ fn join(w: &World) -> Next {
     match own_entry(w, members) {
         Some(own) if !own.is_started() => service::start_as_joiner(w, members),
         Some(own) => replace_lost_member(w, own),
-        None => match members.iter().find(|member| member.learner) {
-            Some(other) => Next::Wait(Waiting::Turn(called(other))),
-            None => match minors::why_not_join(w) {
-                Some(status) => Next::Done(status),
-                None => Next::Do(Step::AddLearner { peer_url }),
-            },
-        },
+        None => apply(w, members, peer_url),
+    }
+}
+
+/// etcd takes one learner at a time, and no two members at one address.
+fn apply(w: &World, members: &[Member], peer_url: String) -> Next {
+    if let Some(other) = members.iter().find(|member| is_here(w, member)) {
+        return Next::Wait(Waiting::Cluster(format!(
+            "the cluster knows {} at this unit's address: move that unit to its own, or remove it",
+            called(w, other)
+        )));
+    }
+    if let Some(other) = members.iter().find(|member| member.learner) {
+        return Next::Wait(Waiting::Turn(called(w, other)));
+    }
+    match minors::why_not_join(w) {
+        Some(status) => Next::Done(status),
+        None => Next::Do(Step::AddLearner { peer_url }),
     }
 }
 
@@ -169,42 +185,136 @@ fn replace_lost_member(w: &World, own: &Member) -> Next {
     }
 }
 
-/// The leader takes members out whose unit Juju no longer knows. It must be sure of both lists: the members
-/// from a quorum and the units from Juju's goal state.
+/// The leader takes members out whose unit Juju no longer knows, whatever its own server does. It must be sure of both lists: the
+/// members from a quorum and the units from Juju's goal state.
 pub(super) fn retire_members_without_unit(w: &World) -> Option<Next> {
-    if w.leadership != Leadership::Leader || w.tried.in_vain("remove-member").is_some() {
+    if w.tried.in_vain("remove-member").is_some() {
         return None;
     }
-    let members = w.members()?;
-    let gone = members.iter().find(|member| is_orphan(w, member))?;
-    match quorum::why_not_remove(gone.id, members, &w.etcd.health) {
-        None => Some(Next::Do(Step::RemoveMember { member: gone.id, reason: Removal::UnitGone })),
-        // The status tells of the unhealthy members that forbid it.
-        Some(_) => None,
-    }
+    let gone = w.members()?.iter().find(|member| may_retire(w, member.id))?;
+    Some(Next::Do(Step::RemoveMember { member: gone.id, reason: Removal::UnitGone }))
+}
+
+/// Whether the leader may take this member out for a unit that is gone. The status tells of unhealthy members that forbid it.
+pub fn may_retire(w: &World, member: MemberId) -> bool {
+    let may_act = w.leadership == Leadership::Leader
+        && w.host.restore.is_none()
+        && w.etcd.permission == Permission::Granted;
+    let members = w.members().unwrap_or_default();
+    let found = members.iter().find(|one| one.id == member);
+    may_act
+        && found.is_some_and(|one| is_orphan(w, one))
+        && quorum::why_not_remove(member, members, &w.etcd.health).is_none()
 }
 
 /// A started member belongs to the unit of its name. One that never started has no name: it is an orphan only
 /// if every unit that Juju expects is visible and none of them has its address.
 fn is_orphan(w: &World, member: &Member) -> bool {
     let Some(expected) = &w.peers.expected else { return false };
-    if w.own_status().is_some_and(|own| own.member == member.id) {
+    let is_own = own_entry(w, std::slice::from_ref(member)).is_some();
+    if is_own || !expected.contains(&w.unit) {
         return false;
     }
     if member.is_started() {
-        return !expected.iter().any(|unit| unit.member_name() == member.name);
+        let unit = expected.iter().find(|unit| unit.member_name() == member.name);
+        return unit.is_none_or(|unit| w.peers.leaving.contains(unit) && is_out_of_reach(w, member));
     }
-    let all_visible = expected.iter().all(|unit| *unit == w.unit || w.peers.units.contains_key(unit));
-    let has_address = |address: &Option<String>| {
-        address
-            .as_ref()
-            .is_some_and(|address| member.peer_urls.iter().any(|url| service::host_of(url) == *address))
-    };
+    // One that is being removed joins no more.
+    let joins = |unit: &&UnitName| **unit != w.unit && !w.peers.leaving.contains(*unit);
+    let all_visible = expected.iter().filter(joins).all(|unit| w.peers.units.contains_key(unit));
+    let has_address = |address: &Option<String>| address.as_deref().is_some_and(|at| is_at(member, at));
     let wanted_by_a_unit = has_address(&w.addresses.peer)
         || w.peers.units.values().any(|peer| has_address(&peer.ingress) || has_address(&peer.record.address));
     all_visible && !wanted_by_a_unit
 }
 
-fn called(member: &Member) -> String {
-    if member.is_started() { member.name.clone() } else { format!("member {}", member.id) }
+/// The member of a unit that is being removed, whose machine will not take it out.
+fn is_out_of_reach(w: &World, member: &Member) -> bool {
+    matches!(w.etcd.health.get(&member.id), Some(Health::Unhealthy(_))) && w.tried.lasted_s >= OUT_OF_REACH_S
+}
+
+fn is_at(member: &Member, address: &str) -> bool {
+    member.peer_urls.iter().any(|url| service::host_of(url) == address)
+}
+
+/// `etcd2`; of one that has not started, the unit at its address.
+fn called(w: &World, member: &Member) -> String {
+    if member.is_started() {
+        return member.name.clone();
+    }
+    let is_it =
+        |peer: &Peer| [&peer.ingress, &peer.record.address].into_iter().flatten().any(|at| is_at(member, at));
+    let unit = w.peers.units.iter().find(|(_, peer)| is_it(peer)).map(|(unit, _)| unit.to_string());
+    let at = member.peer_urls.first().map_or("", |url| service::host_of(url));
+    format!("{} ({at})", unit.unwrap_or_else(|| format!("member {}", member.id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::next;
+    use super::super::worlds::{CLUSTER, member, ready, settled, three, unstarted};
+    use super::*;
+
+    /// The leader's world, in which the unit of the third member is gone.
+    fn without_the_third() -> World {
+        let mut w = settled(0, &three());
+        w.leadership = Leadership::Leader;
+        w.peers.expected = Some(["etcd/0", "etcd/1"].map(|unit| unit.parse().unwrap()).into());
+        w
+    }
+
+    fn retires(w: &World) -> bool {
+        next(w) == Next::Do(Step::RemoveMember { member: MemberId(102), reason: Removal::UnitGone })
+    }
+
+    #[test]
+    fn a_leader_whose_own_server_is_of_no_use_retires_members_all_the_same() {
+        let mut w = without_the_third();
+        assert!(retires(&w));
+        w.etcd.door = Door::Closed;
+        w.host.service = Service::Stopped;
+        w.host.snap = crate::world::Reading::Unknown("snapd does not answer".into());
+        assert!(retires(&w));
+        w.leadership = Leadership::Follower;
+        assert!(!retires(&w));
+    }
+
+    #[test]
+    fn a_leaving_unit_takes_its_member_out_itself_unless_it_is_out_of_reach() {
+        let mut w = without_the_third();
+        let third = "etcd/2".parse().unwrap();
+        w.peers.expected.as_mut().unwrap().insert("etcd/2".parse().unwrap());
+        w.peers.leaving.insert(third);
+        w.etcd.health.insert(MemberId(102), Health::Unhealthy("unreachable".into()));
+        let told = "etcd2 (10.0.0.3) unreachable and being removed: if its machine is lost: juju remove-unit --force etcd/2";
+        assert_eq!(next(&w), Next::Wait(Waiting::Departure(Status::blocked(told))), "it may be restarting");
+        w.tried.lasted_s = OUT_OF_REACH_S;
+        assert!(retires(&w));
+        w.etcd.health.insert(MemberId(102), Health::Healthy);
+        assert!(!retires(&w));
+    }
+
+    #[test]
+    fn an_address_that_has_changed_hands_replaces_nobody() {
+        let mut w = ready(3);
+        let mut members = three().to_vec();
+        members[1].peer_urls = vec!["https://10.0.0.4:2380".into()];
+        w.etcd.roster = Roster::Confirmed(members);
+        w.peers.cluster.cluster = Some(CLUSTER);
+        let told = "Joining: the cluster knows etcd1 at this unit's address: move that unit to its own, or remove it";
+        let Next::Wait(waiting) = next(&w) else { panic!("{:?}", next(&w)) };
+        assert_eq!(waiting.to_string(), told);
+    }
+
+    #[test]
+    fn who_is_waited_for_is_named_before_it_has_a_name() {
+        let mut w = ready(3);
+        w.etcd.roster = Roster::Confirmed(vec![member(0, false), unstarted(1)]);
+        w.peers.cluster.cluster = Some(CLUSTER);
+        let unit: UnitName = "etcd/1".parse().unwrap();
+        w.peers.units.insert(unit.clone(), Peer { ingress: Some("10.0.0.2".into()), ..Peer::default() });
+        assert_eq!(next(&w), Next::Wait(Waiting::Turn("etcd/1 (10.0.0.2)".into())));
+        w.peers.units.remove(&unit);
+        assert_eq!(next(&w), Next::Wait(Waiting::Turn("member 65 (10.0.0.2)".into())));
+    }
 }

@@ -77,17 +77,14 @@ fn happen(model: &mut Model, op: Op) {
         Op::AddUnit => {}
         Op::ChangeOption => model.heartbeat_ms += 10,
         Op::Pass(seconds) => model.now_s += seconds,
-        // The leader's hooks run undisturbed: what Juju said at their begin may be outdated at their end.
         Op::Advance(place) => pick(place).into_iter().for_each(|unit| {
-            if model.leader == Some(unit) {
-                model.hook(unit);
-            } else {
-                model.advance(unit);
-            }
+            model.advance(unit);
         }),
         Op::Hook(place) => pick(place).into_iter().for_each(|unit| model.hook(unit)),
-        // One after the other: members that go at once may take the last voter with them.
-        Op::RemoveUnit(_) | Op::LoseMachine(_) if all.len() < 2 || !is_quiet(model) => {}
+        // The application is not to go as a whole.
+        Op::RemoveUnit(_) if staying(model) < 2 => {}
+        // What Juju and etcd do not know to be lost yet must not be the last copy.
+        Op::LoseMachine(_) if all.len() < 2 || !is_quiet(model) => {}
         Op::RemoveUnit(place) => pick(place).into_iter().for_each(|unit| model.remove_unit(unit)),
         Op::Lead(place) => pick(place).into_iter().for_each(|unit| model.lead(unit)),
         Op::KillHook(place) => pick(place).into_iter().for_each(|unit| model.kill(unit)),
@@ -111,6 +108,10 @@ fn settle(model: &mut Model) {
             return;
         }
     }
+}
+
+fn staying(model: &Model) -> usize {
+    model.units.values().filter(|unit| unit.life == Life::Stays && !unit.is_lost).count()
 }
 
 fn is_settled(model: &Model) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Next, Waiting, addresses, clients, healing, inherited, kept, leaving, requests, service, tls};
 use crate::etcd::{AlarmKind, Member, read_config};
-use crate::juju::Status;
+use crate::juju::{Status, StatusKind};
 use crate::options::OptionError;
 use crate::world::{Door, Etcd, Following, Health, Host, Reading, Roster, World};
 
@@ -21,11 +21,11 @@ const WORTH_A_WORD: u64 = 80;
 /// How things stand when nothing is left to do. Unhealthy members are given a moment: they may be restarting. So are
 /// those of leaving units: the hook that tells of a departure is the last one, and may come before the member goes.
 pub(super) fn next(w: &World) -> Next {
-    let leaver = w.members().unwrap_or_default().iter().find(|member| leaving::is_leaving(w, member));
-    if let Some(member) = leaver {
-        return Next::Wait(Waiting::Departure(member.name.clone()));
-    }
     let status = of(w);
+    if let Some(leaver) = leavers(w).next() {
+        let is_well = status.kind == StatusKind::Active;
+        return Next::Wait(Waiting::Departure(if is_well { departure(w, leaver) } else { status }));
+    }
     if status.message.starts_with("UnHealthy") {
         return Next::Wait(Waiting::Members(status));
     }
@@ -36,7 +36,28 @@ pub(super) fn next(w: &World) -> Next {
     Next::Done(status)
 }
 
+fn leavers(w: &World) -> impl Iterator<Item = &Member> {
+    w.members().unwrap_or_default().iter().filter(|member| leaving::is_leaving(w, member))
+}
+
+/// One whose machine is lost will never take itself out.
+fn departure(w: &World, leaver: &Member) -> Status {
+    let unit = w.peers.leaving.iter().find(|unit| unit.member_name() == leaver.name);
+    match (&w.etcd.health.get(&leaver.id), unit) {
+        (Some(Health::Unhealthy(why)), Some(unit)) => Status::blocked(format!(
+            "{} {why} and being removed: if its machine is lost: juju remove-unit --force {unit}",
+            name_and_address(leaver)
+        )),
+        _ => Status::waiting(format!("{} is leaving the cluster", leaver.name)),
+    }
+}
+
 fn of(w: &World) -> Status {
+    // A request for another address must get out, so nothing waits for a quorum then.
+    let is_moving = addresses::why_it_waits(w).is_some();
+    if let Some(status) = without_quorum(w).filter(|_| w.own_status().is_some() && !is_moving) {
+        return status;
+    }
     if let Err(errors) = &w.options {
         return wrong_options(errors);
     }
@@ -47,6 +68,15 @@ fn of(w: &World) -> Status {
         .or_else(|| alarms(w))
         .or_else(|| service::why_option_waits(w))
         .unwrap_or_else(|| healthy(w))
+}
+
+/// Whatever a run has come to, an alarm comes first: it is about everybody's data.
+pub fn alarm_first(w: &World, status: Status) -> Status {
+    let Some(alarm) = raised_alarm(w).filter(|_| !w.event.is_leaving()) else { return status };
+    if status.kind == StatusKind::Active || status.message.starts_with(&alarm.message) {
+        return alarm;
+    }
+    Status::blocked(format!("{}; {}", alarm.message, status.message))
 }
 
 /// All that is wrong with the options, in one line.
@@ -85,21 +115,22 @@ pub(super) fn sick_members(w: &World) -> Option<Status> {
     (!sick.is_empty()).then(|| Status::blocked(format!("UnHealthy with {known}: {sick}")))
 }
 
-/// `etcd2 (10.0.0.3) unreachable, …`; a learner is on its way and not sick.
+/// `etcd2 (10.0.0.3) unreachable, …`; a learner is on its way and not sick, and of those that leave it is told when all else is well.
 fn list_of_sick(w: &World, members: &[Member]) -> String {
-    let sick = voters(members).filter_map(|member| match w.etcd.health.get(&member.id) {
-        Some(Health::Unhealthy(why)) => {
-            let address = member
-                .client_urls
-                .first()
-                .or(member.peer_urls.first())
-                .map_or("", |url| service::host_of(url));
-            let name = if member.is_started() { member.name.clone() } else { member.id.to_string() };
-            Some(format!("{name} ({address}) {why}"))
-        }
+    let stay = voters(members).filter(|member| !leaving::is_leaving(w, member));
+    let sick = stay.filter_map(|member| match w.etcd.health.get(&member.id) {
+        Some(Health::Unhealthy(why)) => Some(format!("{} {why}", name_and_address(member))),
         Some(Health::Healthy) | None => None,
     });
     sick.collect::<Vec<_>>().join(", ")
+}
+
+/// `etcd2 (10.0.0.3)`
+fn name_and_address(member: &Member) -> String {
+    let url = member.client_urls.first().or(member.peer_urls.first());
+    let address = url.map_or("", |url| service::host_of(url));
+    let name = if member.is_started() { member.name.clone() } else { member.id.to_string() };
+    format!("{name} ({address})")
 }
 
 /// The alarms were listed, and there are none.
@@ -108,15 +139,15 @@ pub fn is_quiet(etcd: &Etcd) -> bool {
 }
 
 fn alarms(w: &World) -> Option<Status> {
-    let all = match &w.etcd.alarms {
-        Reading::Known(all) => all,
-        Reading::Unknown(cause) => {
-            let known = known_peers(voters(w.members()?).count());
-            return Some(Status::blocked(format!(
-                "UnHealthy with {known}: alarms cannot be listed: {cause}"
-            )));
-        }
-    };
+    if let Reading::Unknown(cause) = &w.etcd.alarms {
+        let known = known_peers(voters(w.members()?).count());
+        return Some(Status::blocked(format!("UnHealthy with {known}: alarms cannot be listed: {cause}")));
+    }
+    raised_alarm(w)
+}
+
+fn raised_alarm(w: &World) -> Option<Status> {
+    let all = w.etcd.alarms.known()?;
     let raised = |kind| all.iter().any(|alarm| alarm.kind == kind);
     if raised(AlarmKind::Corrupt) {
         return Some(Status::blocked(
@@ -193,4 +224,22 @@ fn voters(members: &[Member]) -> impl Iterator<Item = &Member> {
 
 fn known_peers(count: usize) -> String {
     if count == 1 { "1 known peer".to_owned() } else { format!("{count} known peers") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::worlds::{settled, three};
+    use super::*;
+    use crate::etcd::{Alarm, MemberId};
+
+    #[test]
+    fn an_alarm_comes_before_whatever_else_there_is_to_say() {
+        let mut w = settled(0, &three());
+        let wrong = Status::blocked("port: 0 is not a port; accepted: 1 to 65535");
+        assert_eq!(alarm_first(&w, wrong.clone()), wrong);
+        w.etcd.alarms = Reading::Known(vec![Alarm { member: Some(MemberId(100)), kind: AlarmKind::NoSpace }]);
+        let told = alarm_first(&w, wrong).to_string();
+        assert!(told.starts_with("blocked NOSPACE alarm: ") && told.ends_with("1 to 65535"), "{told}");
+        assert!(!alarm_first(&w, Status::active("Healthy with 3 known peers")).message.contains("Healthy"));
+    }
 }

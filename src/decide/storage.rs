@@ -10,7 +10,7 @@ mod detaching;
 mod elsewhere;
 
 pub(super) use detaching::keeps;
-pub use detaching::why_hook_fails;
+pub(super) use detaching::why_hook_fails;
 pub(super) use elsewhere::{is_elsewhere, move_home, why_it_waits as why_it_is_elsewhere, why_not_start};
 
 use super::service::{self, DATA};

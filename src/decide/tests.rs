@@ -168,6 +168,9 @@ fn a_joiner_that_the_leader_does_not_see_yet_is_no_orphan() {
 fn a_leaving_raft_leader_hands_over_then_goes() {
     let mut w = settled(0, &three());
     w.event = Event::Leaving("stop".into());
+    let note = Step::NoteDispensable(MemberId(100));
+    assert_eq!(next(&w), Next::Do(note), "nobody can be asked once it has gone");
+    w.host.dispensable = Some(MemberId(100));
     assert_eq!(next(&w), Next::Do(Step::MoveLeadership { to: MemberId(101) }));
     let Door::Open(own) = &mut w.etcd.door else { panic!() };
     own.raft_leader = Some(MemberId(101));
@@ -184,16 +187,14 @@ fn a_member_that_the_others_need_neither_goes_nor_stops() {
     assert!(matches!(next(&w), Next::Wait(Waiting::Leave(_))));
     w.etcd.roster = Roster::Unconfirmed { cause: "no raft leader".into(), remembered: three() };
     assert!(matches!(next(&w), Next::Wait(Waiting::Leave(_))));
-    w.etcd.roster = Roster::Confirmed(three());
+    assert!(
+        why_hook_fails(&w, &Status::waiting("Leaving: no raft leader")).is_some(),
+        "Juju keeps the machine"
+    );
+    w.etcd = settled(0, &three()).etcd;
+    w.host.dispensable = Some(MemberId(100));
     w.tried.in_vain.insert("remove-member", "refused".into());
     assert!(matches!(next(&w), Next::Done(_)), "it runs on");
-}
-
-#[test]
-fn the_last_member_just_stops() {
-    let mut w = settled(0, &[member(0, false)]);
-    w.event = Event::Leaving("stop".into());
-    assert_eq!(next(&w), Next::Do(Step::StopService));
 }
 
 #[test]
@@ -215,6 +216,7 @@ fn data_of_a_removed_member_is_moved_aside_only_on_a_quorums_word() {
 fn leadership_goes_to_a_member_that_stays() {
     let mut w = settled(0, &three());
     w.event = Event::Leaving("cluster-relation-departed".into());
+    w.host.dispensable = Some(MemberId(100));
     w.peers.leaving = ["etcd/0", "etcd/1"].map(|unit| unit.parse().unwrap()).into();
     assert_eq!(next(&w), Next::Do(Step::MoveLeadership { to: MemberId(102) }));
 }
@@ -223,7 +225,8 @@ fn leadership_goes_to_a_member_that_stays() {
 fn a_unit_that_is_told_of_a_departure_waits_until_the_member_has_gone() {
     let mut w = settled(1, &three());
     w.peers.leaving = ["etcd/0".parse().unwrap()].into();
-    assert_eq!(next(&w), Next::Wait(Waiting::Departure("etcd0".into())));
+    let leaving = Status::waiting("etcd0 is leaving the cluster");
+    assert_eq!(next(&w), Next::Wait(Waiting::Departure(leaving)));
     w.etcd.roster = Roster::Confirmed(three()[1..].to_vec());
     assert_eq!(done(next(&w)).to_string(), "active Healthy with 2 known peers");
 }

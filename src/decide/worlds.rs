@@ -110,6 +110,7 @@ fn bare_machine(unit: &crate::juju::UnitName) -> Host {
         damage: None,
         healed: None,
         inherited: Inherited::default(),
+        dispensable: None,
         checks: Checks::default(),
         data: Data::Empty,
         restore: None,

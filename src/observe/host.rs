@@ -49,6 +49,7 @@ pub(super) async fn look() -> Result<Host> {
         identity: place::identity(&place),
         damage,
         healed: Healed::read()?,
+        dispensable: StateFile::Dispensable.record()?,
         place,
         runs_in,
         root_data,

@@ -24,7 +24,7 @@ use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::relations::csr::{Answers, Refusals};
 use crate::relations::trust::UnitTrust;
 use crate::step::Source;
-use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading, SnapdSays, Unread};
+use crate::world::{Addresses, Consumer, Leadership, Peer, Peers, Reading, SnapdSays, Unread, World};
 
 /// Everything read from Juju in this run. Fields mean what they do in [`crate::world::World`].
 #[derive(Debug, Clone)]
@@ -96,7 +96,8 @@ impl Facts {
             // Units of the earlier charm do not say.
             _ => true,
         };
-        self.peers.units.values().filter(counts).filter_map(endpoint).collect()
+        let all = self.peers.units.values().chain(self.peers.departing.values());
+        all.filter(counts).filter_map(endpoint).collect()
     }
 }
 
@@ -112,9 +113,8 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         storage(tools),
         tools.goal_state(),
     );
-    let goal = readable_goal(goal);
-    let leadership =
-        if leader.context("cannot ask for leadership")? { Leadership::Leader } else { Leadership::Follower };
+    let goal = usable_goal(goal, unit);
+    let leadership = leadership(leader.context("cannot ask for leadership")?);
     let options = Options::parse(&config.context("cannot read the options")?);
     let (mut consumers, mut unread) = consumers?;
     if leadership == Leadership::Leader {
@@ -126,6 +126,9 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         tracing::warn!("{one}");
     }
     let mut peers = peers?;
+    if let Some(goal) = &goal {
+        compare(&mut peers, goal, unit, tools).await;
+    }
     let (addresses, unknown) = addresses?.choose(&UnitRecord::read(&peers.own), &consumers);
     let request = addresses::request(unit, &addresses, unknown.as_deref(), options.as_ref().ok());
     peers.leaving = goal.as_ref().map(dying).unwrap_or_default();
@@ -189,11 +192,42 @@ async fn leader_settings(context: &Context, tools: &Tools) -> Result<Databag> {
     tools.leader_get().await.context("cannot read the leader settings")
 }
 
-fn readable_goal(goal: Result<GoalState, ToolError>) -> Option<GoalState> {
-    goal.inspect_err(|error| {
+/// Asks again for what may have changed while this run lasted.
+pub(super) async fn asked_again(world: &World, tools: &Tools) -> Result<World> {
+    let (leader, goal) = tokio::join!(tools.is_leader(), tools.goal_state());
+    let goal = usable_goal(goal, &world.unit);
+    let mut now = world.clone();
+    now.leadership = leadership(leader.context("cannot ask for leadership")?);
+    now.peers.leaving = goal.as_ref().map(dying).unwrap_or_default();
+    now.peers.expected = goal.map(|goal| goal.units.into_keys().collect());
+    Ok(now)
+}
+
+fn leadership(is_leader: bool) -> Leadership {
+    if is_leader { Leadership::Leader } else { Leadership::Follower }
+}
+
+/// One that does not name this very unit is no word on who there is.
+fn usable_goal(goal: Result<GoalState, ToolError>, unit: &UnitName) -> Option<GoalState> {
+    let goal = goal.inspect_err(|error| {
         tracing::warn!(error = %error, "the goal state cannot be read; no member will be retired");
-    })
-    .ok()
+    });
+    let goal = goal.ok()?;
+    if !goal.units.contains_key(unit) {
+        tracing::warn!("the goal state does not name {unit} itself; no member will be retired");
+        return None;
+    }
+    Some(goal)
+}
+
+/// Juju 4 goes on listing units that are gone. Before it, nobody is told of a unit any more that is being removed, though its
+/// member may be the only one yet: what it has published can still be read by its name.
+async fn compare(peers: &mut Peers, goal: &GoalState, unit: &UnitName, tools: &Tools) {
+    peers.units.retain(|other, _| goal.units.contains_key(other));
+    let Some(relation) = &peers.relation else { return };
+    let unseen = dying(goal).into_iter().filter(|other| other != unit && !peers.units.contains_key(other));
+    let read = bags(tools, relation, unseen.collect()).await;
+    peers.departing = read.into_iter().map(|(unit, bag)| (unit, peer(&bag))).collect();
 }
 
 /// A unit that is being removed runs many hooks, and only few of them name it as the one that departs. The others
@@ -223,6 +257,7 @@ async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
             .into_iter()
             .map(|(unit, bag)| (unit, peer(&bag)))
             .collect(),
+        departing: BTreeMap::new(),
         expected: None,
         leaving: BTreeSet::new(),
         relation: Some(relation),

@@ -36,6 +36,7 @@ mod pages;
 mod quorum;
 mod reference;
 mod removing;
+mod replacing;
 mod restoring;
 mod scaling;
 mod sim;

@@ -76,7 +76,7 @@ fn files_of_an_earlier_revision_are_moved_once_and_what_etcd_puts_there_is_not_b
         assert_eq!(model.shell("etcd/0", "pgrep -x etcd"), pid);
     };
     check();
-    let left = "cd /var/snap/etcd/common && ls authority.json upgrade.json restart-due request.json snapd-options \
+    let left = "cd /var/snap/etcd/common && ls -d authority.json upgrade.json restart-due request.json snapd-options \
                 before-upgrade 2>/dev/null || true";
     assert_eq!(model.shell("etcd/0", left), "authority.json\nrestart-due\nupgrade.json\n");
     let here = model.shell("etcd/0", "ls /var/lib/etcd-charm /var/lib/etcd-charm/before-upgrade");

@@ -64,7 +64,7 @@ fn is_on_storage(w: &World) -> bool {
 }
 
 /// The data belongs to this unit, and its storage is mounted.
-fn check_owner(w: &World) -> Verdict {
+pub(super) fn check_owner(w: &World) -> Verdict {
     if !is_on_storage(w) {
         let strangers = w.host.owner.as_ref().is_some_and(|owner| !owner.is(&w.unit, &w.model));
         return demand(!strangers || w.host.data == Data::Empty, "the machine holds another unit's data");

@@ -1,7 +1,7 @@
 //! Members that join, vote, stop and leave. Counts the voters itself.
 
 use super::super::why_hook_fails;
-use super::{Verdict, confirmed, demand};
+use super::{Verdict, confirmed, data, demand};
 use crate::etcd::{Member, MemberId};
 use crate::event::Event;
 use crate::juju::{Status, UnitName};
@@ -44,7 +44,8 @@ pub(super) fn check_removal(w: &World, id: MemberId, reason: Removal) -> Verdict
         Removal::UnitGone => check_unit_is_gone(w, member),
         Removal::Leaving => {
             demand(w.event.is_leaving(), "this unit is not leaving")?;
-            demand(is_own(w, member), "this is another unit's member")
+            demand(is_own(w, member), "this is another unit's member")?;
+            demand(member.learner || enough_stay(w, members), "the staying units need this member")
         }
         Removal::DataLost => {
             demand(is_own(w, member), "this is another unit's member")?;
@@ -69,10 +70,16 @@ fn check_unit_is_gone(w: &World, member: &Member) -> Verdict {
     demand(units.contains(&w.unit), "the goal state does not name this very unit")?;
     demand(!is_own(w, member), "this is the leader's own member")?;
     if member.is_started() {
-        let exists = units.iter().any(|unit| unit.member_name() == member.name);
-        return demand(!exists, "the member's unit exists");
+        let unit = units.iter().find(|unit| unit.member_name() == member.name);
+        let stays = unit.is_some_and(|unit| !w.peers.leaving.contains(unit));
+        demand(!stays, "the member's unit exists")?;
+        return demand(
+            unit.is_none() || !is_healthy(w, member.id),
+            "the member's unit can take it out itself",
+        );
     }
-    let all_seen = units.iter().all(|unit| *unit == w.unit || w.peers.units.contains_key(unit));
+    let is_seen = |unit: &UnitName| *unit == w.unit || w.peers.units.contains_key(unit);
+    let all_seen = units.iter().all(|unit| is_seen(unit) || w.peers.leaving.contains(unit));
     demand(all_seen, "a unit that has not entered the relation may be joining")?;
     let is_of = |unit: &&UnitName| {
         let Some(peer) = w.peers.units.get(*unit) else { return false };
@@ -109,23 +116,40 @@ pub(super) fn check_end_of_hook(w: &World, status: &Status) -> Verdict {
     )
 }
 
-/// Without a confirmed quorum every member with data counts as needed.
+/// Without a confirmed quorum every member with data counts as needed, if none has said otherwise before.
 fn is_needed(w: &World) -> bool {
-    let has_member = w.host.data == Data::Present || matches!(w.etcd.door, Door::Open(_));
-    if !has_member || (w.event.is_leaving() && stayers(w).is_some_and(|all| all.is_empty())) {
+    let serves = matches!(w.etcd.door, Door::Open(_));
+    let has_member = w.host.data == Data::Present || serves;
+    let is_strange = data::check_owner(w).is_err();
+    if !has_member || is_strange || (w.event.is_leaving() && stayers(w).is_empty()) {
         return false;
     }
     let Ok(members) = confirmed(w) else {
-        return true;
+        let is_it = |noted| w.host.identity.is_none_or(|it| it.member == noted);
+        let was_dispensable = w.host.dispensable.is_some_and(is_it);
+        return serves || !(w.event.is_leaving() && was_dispensable);
     };
     let own = members.iter().find(|member| is_own(w, member) && !member.learner);
-    own.is_some_and(|own| !works_while_down(w, members, own.id))
+    own.is_some_and(|own| {
+        !works_while_down(w, members, own.id) || (w.event.is_leaving() && !enough_stay(w, members))
+    })
 }
 
-/// The other units that stay; `None` if the goal state is unknown.
-fn stayers(w: &World) -> Option<Vec<&UnitName>> {
-    let units = w.peers.expected.as_ref()?;
-    Some(units.iter().filter(|unit| **unit != w.unit && !w.peers.leaving.contains(*unit)).collect())
+/// Most of the units that stay are voters that work, if any stays.
+fn enough_stay(w: &World, members: &[Member]) -> bool {
+    let all = stayers(w);
+    let votes = |unit: &&&UnitName| {
+        let mut voters = members.iter().filter(|one| !one.learner && is_healthy(w, one.id));
+        voters.any(|one| one.name == unit.member_name())
+    };
+    all.is_empty() || all.iter().filter(votes).count() * 2 > all.len()
+}
+
+/// The other units that stay; those that can be seen, if the goal state is unknown.
+fn stayers(w: &World) -> Vec<&UnitName> {
+    let seen = || w.peers.units.keys().collect();
+    let units: Vec<&UnitName> = w.peers.expected.as_ref().map_or_else(seen, |all| all.iter().collect());
+    units.into_iter().filter(|unit| **unit != w.unit && !w.peers.leaving.contains(*unit)).collect()
 }
 
 /// Identified by its own server, by its published id, by name, or by address while it has no name yet.

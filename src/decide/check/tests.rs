@@ -1,7 +1,7 @@
 //! A checker that never objects proves nothing: here each invariant is broken once.
 
 use super::super::worlds::{CLUSTER, member, peer_of, ready, settled, three, unstarted};
-use super::super::{COMMON, DATA, Next, PLUGINS, Waiting};
+use super::super::{COMMON, DATA, Next, PLUGINS, Waiting, why_hook_fails};
 use super::verdict;
 use crate::etcd::{ClusterState, MemberId, Settings};
 use crate::event::Event;
@@ -102,7 +102,10 @@ fn what_units_that_stay_need_is_not_taken_from_them() {
     let own = Step::RemoveMember { member: MemberId(100), reason: Removal::Leaving };
     assert!(refused(&w, own).contains("no working quorum"));
     let left = Next::Done(Status::maintenance("Left the cluster"));
-    assert!(refusal(&w, &left).contains("the machine goes"));
+    assert_eq!(refusal(&w, &left), "", "the hook fails, and the machine stays");
+    w.event = Event::Leaving("db-relation-departed".into());
+    assert_eq!(why_hook_fails(&w, &Status::maintenance("Left the cluster")), None, "nothing ends with it");
+    w.event = Event::Leaving("stop".into());
     w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: vec![] };
     assert!(
         refused(&w, Step::StopService).contains("the staying units need"),

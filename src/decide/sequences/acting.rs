@@ -1,11 +1,11 @@
 //! What a step does to a machine and to the cluster.
 
-use super::super::{Company, Errand, company};
+use super::super::{Company, Errand, company, may_retire};
 use super::model::Model;
-use super::observing::{endpoints, machine_at};
+use super::observing::{endpoints, machine_at, peers};
 use super::raft::{Entry, Machine};
 use crate::etcd::{MemberId, read_config};
-use crate::step::Step;
+use crate::step::{Removal, Step};
 use crate::world::{Door, Health, Inherited, World};
 
 /// Why a step was not done.
@@ -64,12 +64,29 @@ pub(super) fn perform(model: &mut Model, number: Machine, step: &Step, w: &World
             model.servers.append(through, moved).map_err(Trouble::NotYet)
         }
         Step::MoveLeadership { to } => model.servers.lead(number, *to).map_err(Trouble::Failed),
+        Step::NoteDispensable(member) => {
+            model.units.get_mut(&number).ok_or_else(gone)?.host.dispensable = Some(*member);
+            Ok(())
+        }
+        Step::RemoveMember { reason: Removal::UnitGone, member }
+            if !may_retire(&asked_again(model, number, w)?, *member) =>
+        {
+            Err(Trouble::Failed("Juju names its unit by now".into()))
+        }
         Step::RemoveMember { member, .. } => {
             let through = cluster(model, number, w)?;
             model.servers.remove(through, *member).map_err(Trouble::Failed)
         }
         _ => panic!("no machine of this model needs this: {step}"),
     }
+}
+
+fn asked_again(model: &Model, number: Machine, w: &World) -> Result<World, Trouble> {
+    let unit = model.units.get(&number).ok_or_else(gone)?;
+    let (mut now, peers) = (w.clone(), peers(model, unit));
+    now.leadership = model.leadership(number);
+    (now.peers.expected, now.peers.leaving) = (peers.expected, peers.leaving);
+    Ok(now)
 }
 
 fn gone() -> Trouble {

@@ -108,14 +108,19 @@ impl Model {
         self.leader = self.leader.or(Some(number));
     }
 
-    /// `juju remove-unit`. One that never ran a hook goes at once.
+    /// `juju remove-unit`. One that has not come as far as its first relation goes at once; one that leads resigns.
     pub fn remove_unit(&mut self, number: Machine) {
-        let is_alone = self.units.len() == 1;
+        let is_seen = |unit: &Unit| unit.has_entered && unit.life == Life::Stays && unit.number != number;
+        let is_alone = !self.units.values().any(is_seen);
         let Some(unit) = self.units.get_mut(&number).filter(|unit| unit.life == Life::Stays) else { return };
         // Who is alone departs from nobody.
         unit.life = if is_alone { Life::Stops } else { Life::Departs };
-        if !unit.has_entered && unit.run.is_none() {
+        if !unit.has_entered && unit.run.is_none() && !self.servers.all.contains_key(&number) {
             self.forget(number);
+        }
+        if self.leader == Some(number) {
+            let next = self.units.values().find(|unit| !unit.is_lost && unit.life == Life::Stays);
+            self.leader = next.map(|unit| unit.number).or(self.leader);
         }
     }
 
@@ -124,7 +129,8 @@ impl Model {
         self.units.remove(&number);
         self.servers.all.remove(&number);
         if self.leader == Some(number) {
-            self.leader = self.units.values().find(|unit| !unit.is_lost).map(|unit| unit.number);
+            let next = self.units.values().find(|unit| !unit.is_lost && unit.life == Life::Stays);
+            self.leader = next.map(|unit| unit.number);
         }
     }
 
@@ -160,9 +166,9 @@ impl Model {
         }
     }
 
-    /// Juju gives the leadership to another unit.
+    /// Juju gives the leadership to another unit, never to one that is being removed.
     pub fn lead(&mut self, number: Machine) {
-        if self.units.get(&number).is_some_and(|unit| !unit.is_lost) {
+        if self.units.get(&number).is_some_and(|unit| !unit.is_lost && unit.life == Life::Stays) {
             self.leader = Some(number);
         }
     }

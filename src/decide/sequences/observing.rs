@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use super::super::worlds::{self, first_hook, peer_of};
 use super::model::{Life, Model, Run, Unit, name};
 use super::raft::{Disk, Machine};
-use crate::etcd::{Member, MemberId, MemberStatus};
+use crate::etcd::{Identity, Member, MemberId, MemberStatus};
 use crate::juju::Databag;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::world::{
     Addresses, Answered, Data, Door, Etcd, Health, Host, Leadership, Peer, Peers, Roster, Service, World,
 };
 
-/// What Juju tells this unit at the begin of a hook. In the last one its relations are gone.
+/// What Juju tells this unit at the begin of a hook. In the last one it sees nobody any more.
 pub(super) fn peers(model: &Model, unit: &Unit) -> Peers {
     let units = || model.units.values();
     let expected = Some(units().map(|one| name(one.number)).collect());
     let leaving = units().filter(|one| one.life != Life::Stays).map(|one| name(one.number)).collect();
-    if unit.life == Life::Stops {
-        return Peers { expected, leaving, ..Peers::default() };
-    }
-    let is_seen = |one: &&Unit| one.number != unit.number && one.has_entered && one.life != Life::Stops;
+    // Nobody is told of a unit that is being removed; what it has published can be read by its name.
+    let is_other = |one: &&Unit| one.number != unit.number && one.has_entered;
+    let is_seen = |one: &&Unit| one.life == Life::Stays && unit.life != Life::Stops;
+    let departing = units().filter(is_other).filter(|one| one.life != Life::Stays);
     let leads = model.leadership(unit.number) == Leadership::Leader;
     let settings =
         if leads || model.application.is_empty() { model.settings.clone() } else { Databag::new() };
@@ -30,7 +30,8 @@ pub(super) fn peers(model: &Model, unit: &Unit) -> Peers {
         cluster: ClusterRecord::read(&model.application, &settings),
         application: model.application.clone(),
         settings,
-        units: units().filter(is_seen).map(|one| (name(one.number), peer(one))).collect(),
+        units: units().filter(is_other).filter(is_seen).map(|one| (name(one.number), peer(one))).collect(),
+        departing: departing.map(|one| (name(one.number), peer(one))).collect(),
         expected,
         leaving,
         ..Peers::default()
@@ -74,7 +75,9 @@ fn host(model: &Model, unit: &Unit) -> Host {
         Some(one) if one.was_removed => Service::Failing("the member has been permanently removed".into()),
         _ => Service::Stopped,
     };
-    Host { service, root_data: data.clone(), data, ..unit.host.clone() }
+    let disk = server.and_then(|one| one.disk.as_ref());
+    let identity = disk.map(|disk| Identity { member: disk.member, cluster: disk.cluster });
+    Host { service, root_data: data.clone(), data, identity, ..unit.host.clone() }
 }
 
 /// `quiet`: what nothing of this model is about.
@@ -148,7 +151,8 @@ pub(super) fn endpoints<'a>(model: &'a Model, peers: &'a Peers) -> impl Iterator
         (Some(theirs), Some(wanted)) => theirs == wanted,
         _ => true,
     };
-    let records = peers.units.values().map(|peer| &peer.record).filter(counts);
+    let all = peers.units.values().chain(peers.departing.values());
+    let records = all.map(|peer| &peer.record).filter(counts);
     records
         .filter_map(|record| record.client_url.as_ref())
         .map(|url| machine_at(model, url).unwrap_or(Machine::MAX))

@@ -24,6 +24,30 @@ fn units_are_replaced_one_after_the_other() {
     assert_eq!(model.units.keys().copied().collect::<Vec<_>>(), [3, 4, 5]);
 }
 
+/// As people replace machines.
+#[test]
+fn all_units_are_replaced_at_once() {
+    for (before, after) in [(1, 1), (1, 3), (3, 3), (3, 1)] {
+        let mut model = deployed(before);
+        (0..after).for_each(|_| model.add_unit());
+        (0..before).for_each(|old| model.remove_unit(u32::try_from(old).unwrap()));
+        settle(&mut model);
+        assert_eq!(verdict(&model), Ok(()), "{before} for {after}");
+    }
+}
+
+#[test]
+fn units_that_come_while_the_leader_is_busy_are_not_taken_for_gone() {
+    let mut model = deployed(1);
+    for _ in 0..3 {
+        model.advance(0);
+        model.add_unit();
+        (1..4).for_each(|unit| model.hook(unit));
+    }
+    settle(&mut model);
+    assert_eq!(verdict(&model), Ok(()));
+}
+
 #[test]
 fn a_lost_machine_costs_nothing_that_was_acknowledged() {
     assert_eq!(play(3, &[Op::LoseMachine(0), Op::Write, Op::AddUnit]), Ok(()));

@@ -41,3 +41,51 @@ async fn what_one_relation_does_not_tell_is_not_known_of_that_one_alone() {
     assert!(matches!(authority.signed, Answers::Unreadable(_)));
     assert_eq!(authority.unread.unwrap().why, "permission denied");
 }
+
+fn goal(answer: &str) -> FakeTools {
+    let echo = format!("echo '{answer}'");
+    let bag = r#"case "$*" in *etcd/3*) echo '{"member-id":"64"}';; *) echo '{}';; esac"#;
+    FakeTools::new().tool("goal-state", &echo).tool("relation-get", bag).tool("is-leader", "echo true")
+}
+
+fn unit(name: &str) -> UnitName {
+    name.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_goal_state_without_this_unit_is_no_word_on_who_there_is() {
+    let own = unit("etcd/0");
+    for answer in ["{}", "null", r#"{"units":{"etcd/1":{"status":"active"}}}"#] {
+        let said = goal(answer).tools().goal_state().await;
+        assert!(usable_goal(said, &own).is_none(), "{answer}");
+    }
+    let said = goal(r#"{"units":{"etcd/0":{"status":"active"}}}"#).tools().goal_state().await;
+    assert!(usable_goal(said, &own).is_some());
+}
+
+#[tokio::test]
+async fn who_is_listed_after_its_end_is_dropped_and_who_is_not_listed_before_it_is_read() {
+    let answer = r#"{"units":{"etcd/0":{"status":"active"},"etcd/2":{"status":"active"},"etcd/3":{"status":"dying"}}}"#;
+    let fake = goal(answer);
+    let own = unit("etcd/0");
+    let said = usable_goal(fake.tools().goal_state().await, &own).unwrap();
+    let mut peers = Peers { relation: "cluster:0".parse().ok(), ..Peers::default() };
+    for name in ["etcd/1", "etcd/2"] {
+        peers.units.insert(unit(name), Peer::default());
+    }
+    compare(&mut peers, &said, &own, &fake.tools()).await;
+    assert_eq!(peers.units.keys().map(ToString::to_string).collect::<Vec<_>>(), ["etcd/2"]);
+    let departing: Vec<_> = peers.departing.iter().collect();
+    assert_eq!(departing.len(), 1);
+    assert_eq!((departing[0].0.to_string(), departing[0].1.record.member.is_some()), ("etcd/3".into(), true));
+}
+
+#[tokio::test]
+async fn what_may_have_changed_in_a_long_run_is_asked_again() {
+    let mut w = crate::decide::worlds::settled(0, &crate::decide::worlds::three());
+    w.peers.expected = Some([unit("etcd/0")].into());
+    let fake = goal(r#"{"units":{"etcd/0":{"status":"active"},"etcd/1":{"status":"dying"}}}"#);
+    let now = asked_again(&w, &fake.tools()).await.unwrap();
+    assert_eq!(now.peers.expected.unwrap(), [unit("etcd/0"), unit("etcd/1")].into());
+    assert_eq!((now.peers.leaving, now.leadership), ([unit("etcd/1")].into(), Leadership::Leader));
+}
