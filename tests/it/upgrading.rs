@@ -90,11 +90,13 @@ fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
 fn follows_within_its_minor(model: &Model) {
     let units = model.units("etcd");
     let on_all = |line: &str| -> Vec<String> { units.iter().map(|unit| model.shell(unit, line)).collect() };
+    // One before 2.58 cannot hold a snap; the charm notes its answer.
+    let holds = !model.shell("etcd/0", "cat /var/lib/etcd-charm/snapd-options").contains("hold=unsupported");
     let follow = |channel: &str| {
         model.run(&["config", "etcd", &format!("channel={channel}")]);
         model.settle(3);
         for line in on_all("snap list etcd") {
-            assert!(line.contains(channel) && line.contains("held"), "{channel}: {line}");
+            assert!(line.contains(channel) && line.contains("held") == holds, "{channel}: {line}");
         }
     };
     let servers = || on_all("pidof etcd");
