@@ -359,6 +359,13 @@ pub enum Health {
     Unhealthy(String),
 }
 
+impl Peers {
+    /// Every other unit whose databag may tell of a member, also those that Juju lists no more.
+    pub fn all(&self) -> impl Iterator<Item = &Peer> {
+        self.units.values().chain(self.departing.values())
+    }
+}
+
 impl World {
     /// Whether somebody connects with credentials from here. Who cannot be read may do so.
     pub fn has_clients(&self) -> bool {
@@ -420,11 +427,6 @@ impl World {
         self.peers.cluster.cluster.is_some()
             || self.peers.cluster.inherited
             || claimed(&self.own_record())
-            || self
-                .peers
-                .units
-                .values()
-                .chain(self.peers.departing.values())
-                .any(|peer| claimed(&peer.record))
+            || self.peers.all().any(|peer| claimed(&peer.record))
     }
 }

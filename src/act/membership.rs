@@ -34,8 +34,7 @@ async fn cluster(world: &World) -> Result<Client, Trouble> {
 /// Where other voters are, as they say and as the cluster says.
 fn others(world: &World) -> impl Iterator<Item = String> {
     let own = world.own_status().map(|status| status.member);
-    let all = world.peers.units.values().chain(world.peers.departing.values());
-    let told = all.filter_map(|peer| peer.record.client_url.clone());
+    let told = world.peers.all().filter_map(|peer| peer.record.client_url.clone());
     let by_roster = world.members().unwrap_or_default().iter();
     let by_roster = by_roster.filter(move |member| !member.learner && Some(member.id) != own);
     told.chain(by_roster.flat_map(|member| member.client_urls.clone()))

@@ -96,8 +96,7 @@ impl Facts {
             // Units of the earlier charm do not say.
             _ => true,
         };
-        let all = self.peers.units.values().chain(self.peers.departing.values());
-        all.filter(counts).filter_map(endpoint).collect()
+        self.peers.all().filter(counts).filter_map(endpoint).collect()
     }
 }
 

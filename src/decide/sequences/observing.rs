@@ -151,8 +151,7 @@ pub(super) fn endpoints<'a>(model: &'a Model, peers: &'a Peers) -> impl Iterator
         (Some(theirs), Some(wanted)) => theirs == wanted,
         _ => true,
     };
-    let all = peers.units.values().chain(peers.departing.values());
-    let records = all.map(|peer| &peer.record).filter(counts);
+    let records = peers.all().map(|peer| &peer.record).filter(counts);
     records
         .filter_map(|record| record.client_url.as_ref())
         .map(|url| machine_at(model, url).unwrap_or(Machine::MAX))
