@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::sim::{Kind, Model};
+use crate::sim::{ETCDCTL, Kind, Model};
 use crate::{PRESENT, on_both_etcds};
 
 on_both_etcds!(a_lost_quorum_is_rebuilt_from_a_survivor);
@@ -18,7 +18,7 @@ fn refused(model: &Model, unit: &str, words: &[&str]) -> (Value, String) {
 
 fn write_keys(model: &Model) {
     let put = format!("for n in $(seq {KEYS}); do etcdctl put key$n value$n >/dev/null || exit 1; done");
-    model.shell("etcd/0", &format!(". /etc/profile.d/etcd.sh; {put}"));
+    model.shell("etcd/0", &format!("{ETCDCTL}\n{put}"));
 }
 
 fn all_keys_are_there(model: &Model, unit: &str) {
