@@ -6,6 +6,7 @@ mod exchange;
 mod files;
 mod inherited;
 mod membership;
+mod recovery;
 mod reinstall;
 mod release;
 mod snap;
@@ -14,15 +15,19 @@ mod upgrade;
 mod way_back;
 
 pub use membership::{give_back_left_lock, restart_lock};
+pub(crate) use recovery::Rebuild;
 pub use reinstall::{Files, reinstall};
 pub use storage::RULES as STORAGE_RULES;
 
 use anyhow::Result;
 
+use crate::decide;
 use crate::juju::Tools;
+use crate::recovering::Recovery;
 use crate::restoring::{Journal, swap};
 use crate::state::StateFile;
 use crate::step::Step;
+use crate::storage::Owner;
 use crate::world::World;
 
 /// Why a step has not been done.
@@ -46,6 +51,15 @@ impl From<crate::etcd::Error> for Trouble {
         let message = error.to_string();
         if retryable { Trouble::NotYet(message) } else { Trouble::Failed(message) }
     }
+}
+
+/// What an earlier unit of this machine has left half done is set aside first: it is not this one's to finish.
+fn claim_machine(owner: &Owner, world: &World) -> Result<()> {
+    if decide::was_of_another(world) {
+        Recovery::set_aside()?;
+        Journal::set_aside()?;
+    }
+    StateFile::Owner.write_text(&owner.to_string())
 }
 
 /// Does one step in the `world` it was decided in.
@@ -83,7 +97,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::PutAway(paths) => Ok(files::put_away(paths)?),
         Step::RemoveLeftovers(leftovers) => Ok(inherited::remove(leftovers).await?),
         Step::AdoptStorage { device, uuid, label } => Ok(storage::adopt(device, uuid, *label).await?),
-        Step::ClaimMachine(owner) => Ok(StateFile::Owner.write_text(&owner.to_string())?),
+        Step::ClaimMachine(owner) => Ok(claim_machine(owner, world)?),
         Step::ClaimStorage(owner) => Ok(storage::claim(owner)?),
         Step::MoveData { from, to, settings, version } => {
             storage::move_data(from, to, (settings, version), world, tools).await
@@ -107,9 +121,16 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::MovePeerUrl { member, peer_url } => membership::move_peer_url(world, *member, peer_url).await,
         Step::MoveLeadership { to } => membership::move_leadership(world, *to).await,
         Step::UndoRestore(journal) => Ok(swap::go_back(journal).await?),
-        Step::AcceptRestore(journal) => Ok(journal.accept()?),
+        Step::AcceptRestore { journal, cluster } => Ok(journal.accept(*cluster)?),
         Step::EndRestore => Ok(Journal::remove()?),
         Step::NoteDispensable(member) => Ok(StateFile::Dispensable.write_record(member)?),
         Step::RemoveMember { member, reason } => membership::remove((*member, *reason), world, tools).await,
+        Step::EndRecovery => Ok(Recovery::end()?),
+        Step::FinishRecovery(recovery) => {
+            Ok(Rebuild::prepare(&world.host, tools)?.go_on(recovery.clone()).await?)
+        }
+        Step::UndoRecovery(recovery) => {
+            Ok(Rebuild::prepare(&world.host, tools)?.put_back(&mut recovery.clone()).await?)
+        }
     }
 }

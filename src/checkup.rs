@@ -56,6 +56,7 @@ pub async fn all_is_well(context: &Context, tools: &Tools) -> bool {
         && decide::is_quiet(&look.etcd)
         && look.host.restart_due.is_none()
         && look.host.restore.is_none()
+        && look.host.recovery.is_none()
         && look.host.moving.is_none()
         && !decide::certificates_need_a_look(&look.host, clock::now_s())
         && !decide::is_moving(&look.host)

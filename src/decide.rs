@@ -10,16 +10,19 @@ mod checks;
 mod clients;
 mod company;
 mod csr;
+mod generation;
 mod healing;
 mod inherited;
 mod install;
 mod kept;
 mod leaving;
+mod loss;
 mod membership;
 mod minors;
 mod ownership;
 mod ports;
 mod quorum;
+mod recovering;
 mod release;
 mod requests;
 mod restoring;
@@ -52,9 +55,11 @@ pub use access::why_refused;
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
 pub use company::{Company, Errand, company, may_hold_lock};
+pub use generation::{Followed, followed, later_unit, next_number, rivals, seems_of_before};
+pub use loss::{first_file, is_total as is_all_lost, who_may_have_data};
 pub use membership::may_retire;
 pub use minors::{is_first_on, lowest_published, why_not_yet};
-pub use ownership::{claim_of, foreign};
+pub use ownership::{claim_of, foreign, was_of_another};
 pub use ports::{is_moving, peer_url};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
@@ -66,6 +71,7 @@ pub use status::{OF_ITS_QUOTA, alarm_first, certificates_need_a_look, filling, h
 
 use std::fmt;
 
+use crate::event::Event;
 use crate::juju::Status;
 use crate::step::Step;
 use crate::world::World;
@@ -179,6 +185,14 @@ pub fn next(world: &World) -> Next {
     next
 }
 
+/// A recovery or a restore that was cut off.
+fn half_done(world: &World) -> Option<Next> {
+    if ownership::was_of_another(world) {
+        return None;
+    }
+    recovering::next(world).or_else(|| restoring::next(world))
+}
+
 fn decided(world: &World) -> Next {
     if let Some(next) =
         ownership::next(world).or_else(|| inherited::kicker(world)).or_else(|| checks::next(world))
@@ -186,14 +200,17 @@ fn decided(world: &World) -> Next {
         return next;
     }
     if world.event.is_leaving() {
-        return leaving::next(world);
+        return restoring::before_leaving(world).unwrap_or_else(|| leaving::next(world));
     }
+    // Storage goes with the one data that counts.
+    let is_detaching = matches!(world.event, Event::Detaching(_));
     upgrade::unfinished(world)
         .or_else(|| membership::retire_members_without_unit(world))
         .or_else(|| snapd::next(world))
         .or_else(|| install::next(world))
+        .or_else(|| if is_detaching { half_done(world) } else { None })
         .or_else(|| storage::next(world))
-        .or_else(|| restoring::next(world))
+        .or_else(|| half_done(world))
         .or_else(|| tls::next(world))
         .or_else(|| release::mend(world))
         .or_else(|| storage::data(world))

@@ -21,6 +21,7 @@ pub mod options;
 pub mod process;
 pub mod publish;
 pub mod reconcile;
+pub mod recovering;
 pub mod relations;
 pub mod release;
 pub mod restoring;

@@ -21,11 +21,13 @@ pub use service::last_words;
 use anyhow::Result;
 
 use crate::clock;
-use crate::decide::lowest_published;
+use crate::decide::{followed, lowest_published, seems_of_before};
+use crate::etcd::{ClusterId, Member};
 use crate::event::Event;
 use crate::juju::{Context, Tools};
+use crate::recovering::Recovery;
 use crate::relations::cluster::UnitRecord;
-use crate::world::{Data, Etcd, Host, Reading, Tried, World};
+use crate::world::{Data, Etcd, Host, Reading, Roster, Tried, World};
 
 /// Everything Juju knows that this charm needs.
 ///
@@ -64,6 +66,25 @@ pub async fn local() -> Result<Local> {
     Ok(Local { host, etcd })
 }
 
+/// What a server says on data that may not count in the end proves nothing, nor do members of before a recovery of the quorum.
+async fn look(facts: &Facts, host: &Host, cluster: Option<ClusterId>) -> Etcd {
+    let others = facts.member_endpoints(cluster, &followed(&facts.peers, host));
+    let is_half_done = host.recovery.as_ref().is_some_and(Recovery::is_half_done);
+    let is_doubtful = is_half_done || seems_of_before(&facts.peers, host);
+    let own = if is_doubtful { Vec::new() } else { own_endpoints(host) };
+    let mut doors = etcd::Doors { own, others, cluster };
+    let mut etcd = etcd::look(host, &doors).await;
+    let own = host.identity.map(|identity| identity.member);
+    // It has joined since, and the hook that would have told so was cut off.
+    let is_listed = |members: &[Member]| members.iter().any(|member| Some(member.id) == own);
+    if is_doubtful && !is_half_done && matches!(&etcd.roster, Roster::Confirmed(all) if is_listed(all)) {
+        doors.own = own_endpoints(host);
+        etcd = etcd::look(host, &doors).await;
+    }
+    etcd.rivals = etcd::rivals(&etcd, host, &facts.peers).await;
+    etcd
+}
+
 /// The world as it is now.
 ///
 /// # Errors
@@ -81,15 +102,20 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     if is_open && !facts.event.is_leaving() {
         host.source = juju::source(facts, tools).await;
     }
-    // While a restore is under way this unit's own server knows better than the databag which cluster counts.
+    // While a restore is under way its journal knows better than the databags which cluster counts, and before that its server.
     let agreed = facts.peers.cluster.cluster.or_else(|| UnitRecord::read(&facts.peers.own).cluster);
-    let cluster = agreed.filter(|_| host.restore.is_none());
+    let cluster = match &host.restore {
+        Some(journal) => journal.cluster(),
+        None => agreed,
+    };
     if !facts.event.is_leaving() {
         host.snapd_says = snapd::look(&host, tried, &facts.snapd_says).await;
     }
-    let others = facts.member_endpoints(cluster);
-    let doors = etcd::Doors { own: own_endpoints(&host), others, cluster };
-    let mut etcd = etcd::look(&host, &doors).await;
+    let mut etcd = look(facts, &host, cluster).await;
+    if host.data == Data::Present && !matches!(etcd.roster, Roster::Confirmed(_)) && !facts.event.is_leaving()
+    {
+        host.log_end = facts.log_end.get_or_init(|| place::log_end(&host.place)).await.clone();
+    }
     service::judge(&mut host, &mut etcd).await;
     etcd.v2_store = v2_store::look(facts, &host, &etcd.door).await;
     host.following = channel::following(facts, &host, &etcd).await;

@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result};
 use crate::decide::serving::{self, Publication};
 use crate::juju::{Status, Tools};
 use crate::options::CertificateAuthority;
+use crate::recovering::Generation;
 use crate::relations::Changes;
-use crate::world::{Leadership, World};
+use crate::relations::cluster::{LOG, RECOVERY};
+use crate::world::{Leadership, Reading, World};
 
 /// Writes everything. Databags and ports take effect when the hook succeeds, the rest at once. The answer is the world with
 /// what the leader has shared, since its own writes bring it no hook, and the status that is shown.
@@ -44,6 +46,29 @@ pub async fn publish(mut world: World, status: Status, tools: &Tools) -> Result<
     }
     statuses(&world, &status, tools).await?;
     Ok((world, status))
+}
+
+/// Says of which recovery of the quorum this unit's member is, before anything else is told of it.
+///
+/// # Errors
+/// Juju does not take it.
+pub async fn generation(world: &World, generation: Option<&Generation>, tools: &Tools) -> Result<()> {
+    let Some(relation) = &world.peers.relation else { return Ok(()) };
+    let change = [(RECOVERY.to_owned(), generation.map(ToString::to_string))].into();
+    let told = tools.relation_set(relation, &change).await;
+    told.context("cannot tell the other units of the recovery")
+}
+
+/// Says how far this unit's log goes, for the survivors that have to be compared.
+///
+/// # Errors
+/// Juju does not take it.
+pub async fn log_end(world: &World, tools: &Tools) -> Result<()> {
+    let (Some(relation), Reading::Known(end)) = (&world.peers.relation, &world.host.log_end) else {
+        return Ok(());
+    };
+    let told = tools.relation_set(relation, &[(LOG.to_owned(), Some(end.to_string()))].into()).await;
+    told.context("cannot tell the other units how far this unit's log goes")
 }
 
 async fn databags(publication: &Publication, tools: &Tools) -> Result<()> {

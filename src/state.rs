@@ -49,6 +49,8 @@ pub enum StateFile {
     Healed,
     /// This unit's member, once a confirmed quorum did without it as the unit was leaving.
     Dispensable,
+    /// A quorum is being rebuilt from this unit's member.
+    Recovery,
     /// UUIDs of file systems that were mounted for etcd before this charm came, one a line.
     AdoptedVolumes,
     /// The running server has not read its configuration yet: where it still answers.
@@ -75,6 +77,7 @@ impl StateFile {
             StateFile::Owner => "owner",
             StateFile::Healed => "healed.json",
             StateFile::Dispensable => "dispensable.json",
+            StateFile::Recovery => "recovery.json",
             StateFile::AdoptedVolumes => "adopted-volumes",
             StateFile::RestartDue => "restart-due",
             StateFile::UpgradeRefused => "upgrade-refused",
@@ -128,6 +131,14 @@ impl StateFile {
     pub fn write_record(self, record: &impl Serialize) -> Result<()> {
         make_home()?;
         record::write(&self.path().display().to_string(), record)
+    }
+
+    /// Keeps it under another name.
+    ///
+    /// # Errors
+    /// The file cannot be renamed.
+    pub fn set_aside(self) -> Result<()> {
+        record::set_aside(&self.path().display().to_string())
     }
 
     /// Forgets it.

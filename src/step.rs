@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::etcd::{Channel, MemberId, Minor, Settings, Version};
+use crate::etcd::{Channel, ClusterId, MemberId, Minor, Settings, Version};
 use crate::host::Release;
 use crate::juju::Proxies;
 use crate::moving::Moving;
 use crate::options::WantedRelease;
+use crate::recovering::Recovery;
 use crate::relations::authority::Client;
 use crate::restoring::Journal;
 use crate::storage::Owner;
@@ -212,9 +213,20 @@ pub enum Step {
     /// Put back the data of before a restore that did not come to its end.
     UndoRestore(Journal),
     /// The restored data serves: from now on it counts.
-    AcceptRestore(Journal),
+    AcceptRestore {
+        /// Of it.
+        journal: Journal,
+        /// The cluster that it is.
+        cluster: ClusterId,
+    },
     /// All is told: the restore is over.
     EndRestore,
+    /// Bring the rebuilding of a quorum to its end that was cut off; where that fails, put the data of before back.
+    FinishRecovery(Recovery),
+    /// Put back the data of before a rebuilding of a quorum that did not come to its end.
+    UndoRecovery(Recovery),
+    /// The recovered member serves: the recovery is over.
+    EndRecovery,
 }
 
 /// Why a member is taken out.
@@ -275,8 +287,27 @@ impl Step {
             Step::ForgetRefusedUpgrade => "forget-refused-upgrade",
             Step::StopService => "stop-service",
             Step::UndoRestore(_) => "undo-restore",
-            Step::AcceptRestore(_) => "accept-restore",
+            Step::AcceptRestore { .. } => "accept-restore",
             Step::EndRestore => "end-restore",
+            Step::FinishRecovery(_) => "finish-recovery",
+            Step::UndoRecovery(_) => "undo-recovery",
+            Step::EndRecovery => "end-recovery",
+        }
+    }
+
+    /// Of the service, and of a restore or a recovery that was cut off.
+    fn words(&self) -> &'static str {
+        match self {
+            Step::StartService => "Starting etcd",
+            Step::RestartService => "Restarting etcd",
+            Step::StopService => "Stopping etcd",
+            Step::UndoRestore(_) => "Putting the data of before the unfinished restore back",
+            Step::AcceptRestore { .. } => "Going on with the restored data, which serves",
+            Step::EndRestore => "Finishing the restore: the other units know of it",
+            Step::FinishRecovery(_) => "Finishing the recovery of the quorum that was cut off",
+            Step::UndoRecovery(_) => "Putting the data of before the unfinished recovery back",
+            Step::EndRecovery => "Finishing the recovery: the recovered member serves",
+            _ => self.name(),
         }
     }
 }
@@ -353,8 +384,6 @@ impl fmt::Display for Step {
                 f.write_str("Writing etcd's configuration; a restart is due")
             }
             Step::WriteConfig { .. } => f.write_str("Writing etcd's configuration"),
-            Step::StartService => f.write_str("Starting etcd"),
-            Step::RestartService => f.write_str("Restarting etcd"),
             Step::Promote(member) => write!(f, "Promoting learner {member} to voter"),
             Step::MovePeerUrl { peer_url, .. } => write!(f, "Telling the members to use {peer_url}"),
             Step::MoveLeadership { to } => write!(f, "Handing raft leadership to member {to}"),
@@ -366,10 +395,7 @@ impl fmt::Display for Step {
                 write!(f, "Finishing the move to {}, which was broken off", moving.channel)
             }
             Step::ForgetRefusedUpgrade => f.write_str("Forgetting the upgrade that was tried in vain"),
-            Step::StopService => f.write_str("Stopping etcd"),
-            Step::UndoRestore(_) => f.write_str("Putting the data of before the unfinished restore back"),
-            Step::AcceptRestore(_) => f.write_str("Going on with the restored data, which serves"),
-            Step::EndRestore => f.write_str("Finishing the restore: the other units know of it"),
+            _ => f.write_str(self.words()),
         }
     }
 }

@@ -29,13 +29,14 @@ pub use unread::{CANNOT_BE_READ, Unread};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::etcd::{Alarm, ClusterId, Identity, Member, MemberId, MemberStatus, Permission, Version};
+use crate::etcd::{Alarm, ClusterId, Identity, LogEnd, Member, MemberId, MemberStatus, Permission, Version};
 use crate::event::Event;
 use crate::healed::Healed;
 use crate::host::{Installed, Release};
 use crate::juju::{Databag, JujuVersion, Proxies, RelationId, UnitName};
 use crate::moving::Moving;
 use crate::options::{CertificateAuthority, OptionError, Options};
+use crate::recovering::Recovery;
 use crate::relations::Endpoint;
 use crate::relations::authority::{AuthorityRecord, Draft, OwnRequest};
 use crate::relations::certificates::{Pair, Request};
@@ -147,6 +148,8 @@ pub struct Peer {
     pub request: Option<String>,
     /// Which certificate authorities it trusts and needs.
     pub trust: UnitTrust,
+    /// Why its databag cannot be read; nothing of it is known then.
+    pub unread: Option<String>,
 }
 
 /// The certificate authority as this unit sees it.
@@ -259,6 +262,8 @@ pub struct Host {
     pub owner: Option<Owner>,
     /// Whose the data is, by its log.
     pub identity: Option<Identity>,
+    /// How far the log goes; read only while no quorum answers.
+    pub log_end: Reading<LogEnd>,
     /// What a server that fails has found damaged in its data.
     pub damage: Option<&'static str>,
     /// This unit's member was replaced because its data was damaged: the last time.
@@ -275,6 +280,8 @@ pub struct Host {
     pub data: Data,
     /// An exchange of the data that has not come to its end.
     pub restore: Option<Journal>,
+    /// A quorum that is being rebuilt from this unit's member.
+    pub recovery: Option<Recovery>,
     /// Member's data on the machine's own disk, wherever the data directory is.
     pub root_data: Data,
     /// Storage for the data.
@@ -317,6 +324,8 @@ pub struct Etcd {
     pub health: BTreeMap<MemberId, Health>,
     /// The version of each that answered.
     pub versions: BTreeMap<MemberId, Version>,
+    /// Units whose servers prove a quorum of this very cluster without this unit's member, which proves one without theirs.
+    pub rivals: BTreeSet<UnitName>,
     /// Raised alarms. Silence is not "none".
     pub alarms: Reading<Vec<Alarm>>,
     /// The old store on this unit.
@@ -389,11 +398,15 @@ impl World {
         UnitRecord::read(&self.peers.own)
     }
 
-    /// The cluster whose word counts, as far as one is known: during a restore the one that this unit's server is in.
+    /// The cluster whose word counts, as far as one is known: during a restore that of the restored data, or the one that
+    /// this unit's server is in.
     pub fn cluster(&self) -> Option<ClusterId> {
         let agreed = self.peers.cluster.cluster.or_else(|| self.own_record().cluster);
         let own = self.own_status().map(|status| status.cluster);
-        if self.host.restore.is_some() { own } else { agreed.or(own) }
+        match &self.host.restore {
+            Some(journal) => journal.cluster().or(own),
+            None => agreed.or(own),
+        }
     }
 
     /// The status of this unit's own server, if it answers.

@@ -38,8 +38,8 @@ pub(super) fn run(look: &Local, parameters: &Parameters) -> Result<Report> {
 
 /// Why a copy may be the last one that works.
 fn why_needed(look: &Local) -> Option<String> {
-    if look.host.restore.is_some() || look.host.moving.is_some() {
-        return Some("a restore or an upgrade is under way: wait until it has ended".to_owned());
+    if look.host.restore.is_some() || look.host.recovery.is_some() || look.host.moving.is_some() {
+        return Some("a restore, a recovery or an upgrade is under way: wait until it has ended".to_owned());
     }
     match (&look.etcd.door, &look.etcd.roster) {
         (Door::Open(status), Roster::Confirmed(_)) if !status.learner => None,

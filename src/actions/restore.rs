@@ -12,16 +12,18 @@ use super::parameters::Parameters;
 use super::{HOME, Report, Results, look, tell};
 use crate::backup::{self, Progress};
 use crate::clock;
-use crate::etcd::{self, Client, Credentials, OnDisk};
+use crate::decide;
+use crate::etcd::{self, Client, ClusterId, Credentials, OnDisk};
 use crate::event::Event;
 use crate::host::{self, directory, files};
 use crate::juju::{Context, Tools};
 use crate::observe::{self, Local};
 use crate::process::Run;
 use crate::reconcile;
+use crate::recovering::Recovery;
 use crate::restoring::archive::{self, Content, Database};
 use crate::restoring::{Journal, Phase, swap, v2};
-use crate::world::{Data, Door, Roster};
+use crate::world::{Data, Door, Roster, Tried};
 
 /// Bytes beside the database that a restored member starts with: etcd makes its log 64 MB large at once.
 const BESIDE: u64 = 96 << 20;
@@ -45,11 +47,15 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     if !tools.is_leader().await.context("cannot ask for leadership")? {
         bail!("this unit is not the leader: run restore on the leader, which juju status marks with *");
     }
-    if Journal::read()?.is_some() {
-        tell(tools, "finishing or undoing a restore that was cut off").await;
+    if Journal::read()?.is_some() || Recovery::read()?.is_some() {
+        tell(tools, "finishing or undoing what was cut off").await;
         reconcile::run(context, Event::Look("restore".to_owned()), tools).await?;
     }
-    let look = look().await?;
+    let mut look = look().await?;
+    let from_nothing = look.host.data == Data::Empty;
+    if from_nothing {
+        look.host.config = Some(file_for_nothing(context, tools).await?);
+    }
     let plan = plan(&look, parameters, tools).await?;
     let workshop = Workshop::open(&look.host.place.data)?;
     let content = extract(&plan, &workshop).await?;
@@ -60,7 +66,7 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
         Content::Database(database) => build(&plan, database, &workshop).await?,
         Content::V2Store { bytes } => build_v2(&look, &plan, *bytes, &workshop).await?,
     };
-    let saved = save_old_data(&look, parameters, tools).await?;
+    let saved = if from_nothing { None } else { save_old_data(&look, parameters, tools).await? };
     let kept = exchange(&look, &plan, bytes, &workshop, tools).await?;
     // From here on the restored data counts; what is left is telling the others.
     reconcile::run(context, Event::Look("restore".to_owned()), tools)
@@ -70,8 +76,10 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
         ("restore.db-size-bytes".to_owned(), bytes.to_string()),
         ("restore.hash-checked".to_owned(), content.is_proved().to_string()),
         ("restore.revision-bumped".to_owned(), bumped.to_string()),
-        ("restore.old-data".to_owned(), kept.display().to_string()),
     ]);
+    if !from_nothing {
+        results.insert("restore.old-data".to_owned(), kept.display().to_string());
+    }
     let warning = match content {
         Content::V2Store { .. } => {
             Some("only keys of the v2 API and what the backup had of v3 were restored")
@@ -99,8 +107,8 @@ async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Pl
     let config = look.host.config.as_deref().map(etcd::read_config).transpose()?;
     let config =
         config.context("this unit has never run etcd: wait until it is active, then run restore again")?;
-    if look.host.data != Data::Present {
-        bail!("this unit has no member: wait until it is active, then run restore again");
+    if !matches!(look.host.data, Data::Present | Data::Empty) {
+        bail!("the data on this unit is damaged or cannot be read: see its status, then run restore again");
     }
     if look.host.place.log.is_some() || !Journal::can_be_in(Path::new(&look.host.place.data)) {
         bail!(
@@ -121,6 +129,23 @@ async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Pl
         may_lack_digest: parameters.flag("skip-hash-check")?,
         serves_v2,
     })
+}
+
+/// Only where nobody has any data of the cluster, etcd begins from what is restored. Yields its file.
+async fn file_for_nothing(context: &Context, tools: &Tools) -> Result<String> {
+    let facts = observe::facts(context, Event::Action("restore".to_owned()), tools).await?;
+    let world = observe::world(&facts, tools, &Tried::default()).await?;
+    if world.peers.cluster.cluster.is_some()
+        && let Some((unit, why)) = decide::who_may_have_data(&world)
+    {
+        bail!(
+            "this unit has no data, and {unit} may have some: {why}; bring it back, or remove it if it is lost for good (juju remove-unit {unit} --force), then run restore again"
+        );
+    }
+    if !decide::is_all_lost(&world) {
+        bail!("this unit has no member: wait until it is active, then run restore again");
+    }
+    decide::first_file(&world).context("this unit has no address or wrong options: see its status")
 }
 
 fn learner(look: &Local) -> Option<String> {
@@ -266,23 +291,34 @@ async fn exchange(
     workshop: &Workshop,
     tools: &Tools,
 ) -> Result<PathBuf> {
+    let by_log = look.host.identity.map(|identity| identity.cluster);
     let old_cluster = match &look.etcd.door {
-        Door::Open(status) => Some(status.cluster.to_string()),
-        Door::Closed | Door::Mute(_) => None,
+        Door::Open(status) => Some(status.cluster),
+        Door::Closed | Door::Mute(_) => by_log,
     };
+    let old_cluster = old_cluster.map(|cluster| cluster.to_string());
+    // What has this name already, after a clock was set back, would be taken for the data of before.
     let name = format!("member.before-restore-{}", backup::stamp(clock::now_s()));
-    let kept = Path::new(&look.host.place.data).join(name);
-    let journal =
-        Journal { phase: Phase::Swapping, kept: kept.clone(), old_cluster, token: plan.token.clone() };
+    let kept = directory::free_name(Path::new(&look.host.place.data).join(name));
+    let kept = kept.context("cannot name the data of before")?;
+    let journal = Journal {
+        phase: Phase::Swapping,
+        kept: kept.clone(),
+        old_cluster,
+        token: plan.token.clone(),
+        restored: None,
+        from_nothing: look.host.data == Data::Empty,
+    };
     journal.write()?;
     tell(tools, "exchanging the data and starting etcd on it").await;
     match put_into_service(look, &journal, workshop, bytes).await {
-        Ok(()) => {
-            journal.accept()?;
+        Ok(cluster) => {
+            journal.accept(cluster)?;
             Ok(kept)
         }
         Err(error) => {
             let outcome = match swap::go_back(&journal).await {
+                Ok(()) if journal.from_nothing => "this unit has no data, as before".to_owned(),
                 Ok(()) => "the old data is back and etcd runs on it".to_owned(),
                 Err(trouble) => format!(
                     "putting the old data back failed too ({trouble:#}): it is in {}, and the next hook tries again",
@@ -294,15 +330,26 @@ async fn exchange(
     }
 }
 
-async fn put_into_service(look: &Local, journal: &Journal, workshop: &Workshop, bytes: u64) -> Result<()> {
+/// Yields the restored cluster.
+async fn put_into_service(
+    look: &Local,
+    journal: &Journal,
+    workshop: &Workshop,
+    bytes: u64,
+) -> Result<ClusterId> {
     swap::stop().await?;
+    if journal.from_nothing {
+        let file = look.host.config.as_deref().unwrap_or_default();
+        files::write_atomic(format!("{}/etcd.conf.yml", decide::COMMON), file.as_bytes(), 0o600)
+            .context("cannot write etcd's configuration")?;
+    }
     swap::exchange(&journal.kept, &workshop.data().join("member"))?;
     swap::start().await?;
     let deadline = Instant::now() + patience(bytes);
     let mut last = "it does not answer".to_owned();
     while Instant::now() < deadline {
         match serves(look, journal).await {
-            Ok(()) => return Ok(()),
+            Ok(cluster) => return Ok(cluster),
             Err(error) => last = format!("{error:#}"),
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -311,11 +358,11 @@ async fn put_into_service(look: &Local, journal: &Journal, workshop: &Workshop, 
 }
 
 /// One member, which takes part in a quorum of its own.
-async fn serves(look: &Local, journal: &Journal) -> Result<()> {
+async fn serves(look: &Local, journal: &Journal) -> Result<ClusterId> {
     let client = own_client(look).await?;
     let status = client.status().await?;
     if !journal.is_restored(status.cluster) {
         bail!("the old server still runs");
     }
-    Ok(())
+    Ok(status.cluster)
 }

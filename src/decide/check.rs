@@ -18,12 +18,10 @@ pub(super) type Verdict = Result<(), String>;
 const PATIENCE_MAX_MS: u64 = 75_000;
 
 /// Faults that the rules still have. Whoever mends one takes its line away.
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 3] = [
     "the other units need this member",
     "the cluster has removed this member",
     "the storage holds another unit's data",
-    "a restore is half done",
-    "a restore is under way",
 ];
 
 fn is_known(fault: &str) -> bool {
@@ -82,8 +80,16 @@ fn check_step(w: &World, step: &Step) -> Verdict {
         Step::FormatStorage { id, device } => data::check_format(w, id, device),
         Step::ReleaseStorage => data::check_unmount(w),
         Step::ClaimStorage(owner) => data::check_claim(w, owner),
-        Step::UndoRestore(_) | Step::AcceptRestore(_) | Step::EndRestore => {
+        Step::UndoRestore(_) | Step::AcceptRestore { .. } | Step::EndRestore => {
             demand(w.host.restore.is_some(), "no restore is under way")
+        }
+        Step::FinishRecovery(recovery) => data::check_finished_recovery(w, recovery),
+        Step::UndoRecovery(recovery) => {
+            demand(w.host.recovery.as_ref() == Some(recovery), "no recovery is under way")?;
+            demand(recovery.is_half_done(), "the recovered member has served")
+        }
+        Step::EndRecovery => {
+            demand(w.host.recovery.as_ref().is_some_and(|one| !one.is_half_done()), "a recovery is half done")
         }
         Step::FinishMove(_) => demand(w.host.moving.is_some(), "no upgrade is under way"),
         Step::MakeAuthority => demand(w.leadership == Leadership::Leader, "only the leader creates the CA"),

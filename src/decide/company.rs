@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::etcd::{MemberId, host_of};
 use crate::juju::UnitName;
+use crate::relations::trust::UnitTrust;
 use crate::world::{Door, Roster, World};
 
 /// After this time without a raft leader no election is going on any more, in seconds.
@@ -28,8 +30,9 @@ pub enum Company {
     Unknown(String),
 }
 
-/// Without a quorum only a plain restart may happen: of the only member that was ever heard of, or of one that has been
-/// without a raft leader for so long that it serves nobody.
+/// Without a quorum only a plain restart may happen: of the only member that was ever heard of, of one that does not answer, or of
+/// one that has long been without a raft leader because the others cannot reach or trust it. Another one that answers would be
+/// made mute by it, and how far its log goes is what a rebuilding of the quorum has to know.
 pub fn company(w: &World, errand: Errand) -> Company {
     let cause = match &w.etcd.roster {
         Roster::Confirmed(members) if members.iter().filter(|member| !member.learner).count() <= 1 => {
@@ -40,13 +43,29 @@ pub fn company(w: &World, errand: Errand) -> Company {
         Roster::Unconfirmed { cause, .. } => cause,
     };
     let serves_nobody = match &w.etcd.door {
-        Door::Open(status) => status.raft_leader.is_none() && w.tried.lasted_s >= ELECTED_S,
+        Door::Open(status) => {
+            status.raft_leader.is_none() && w.tried.lasted_s >= ELECTED_S && is_cut_off(w, status.member)
+        }
         Door::Closed | Door::Mute(_) => true,
     };
     if errand == Errand::Restart && (serves_nobody || !knows_others(w)) {
         return Company::Alone;
     }
     Company::Unknown(format!("no word from a quorum: {cause}"))
+}
+
+/// The members look for it where it is no more, or its server does not trust what its file does: a restart is the cure.
+fn is_cut_off(w: &World, own: MemberId) -> bool {
+    let remembered = match &w.etcd.roster {
+        Roster::Unconfirmed { remembered, .. } => remembered.as_slice(),
+        Roster::NobodyToAsk | Roster::Confirmed(_) => &[],
+    };
+    let registered = remembered.iter().filter(|member| member.id == own).flat_map(|member| &member.peer_urls);
+    let has_moved = registered.map(|url| host_of(url)).any(|host| !w.addresses.all.contains(host));
+    let trusted = UnitTrust::read(&w.peers.own).trusted;
+    let is_of_another_trust =
+        trusted.is_some() && trusted != w.host.standing.as_ref().map(|standing| standing.trusted.clone());
+    has_moved || is_of_another_trust
 }
 
 /// What Juju said is compared with the lock only as long as it is so fresh, seconds: a unit that was added since needs longer
@@ -123,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_has_long_been_without_a_raft_leader_may_restart() {
+    fn a_server_that_answers_without_a_raft_leader_restarts_only_where_that_is_the_cure() {
         let mut w = unconfirmed(&three());
         w.etcd.door = Door::Open(Box::new(crate::etcd::MemberStatus {
             raft_leader: None,
@@ -131,7 +150,14 @@ mod tests {
         }));
         assert_eq!(company(&w, Errand::Restart), unknown(), "an election may be going on");
         w.tried.lasted_s = ELECTED_S;
-        assert_eq!(company(&w, Errand::Restart), Company::Alone);
+        assert_eq!(company(&w, Errand::Restart), unknown(), "nothing would be better after it");
+        let known = w.addresses.all.clone();
+        w.addresses.all = ["10.0.0.9".to_owned()].into();
+        assert_eq!(company(&w, Errand::Restart), Company::Alone, "nobody finds it where it was");
+        w.addresses.all = known;
+        let other = include_str!("../tls/fixtures/ecdsa.crt");
+        w.peers.own.insert("trusted-ca".into(), other.into());
+        assert_eq!(company(&w, Errand::Restart), Company::Alone, "nobody trusts it");
         assert_eq!(company(&w, Errand::Change), unknown());
     }
 }

@@ -11,6 +11,7 @@ const WORTH_A_WORD: u64 = 10;
 pub(super) fn next(w: &World) -> Option<Next> {
     let is_settled = matches!(&w.etcd.door, Door::Open(status) if !status.learner)
         && w.host.restore.is_none()
+        && w.host.recovery.is_none()
         && w.host.moving.is_none();
     if !is_settled || w.tried.in_vain("put-away").is_some() {
         return None;
@@ -68,6 +69,8 @@ mod tests {
             kept: COPY.into(),
             old_cluster: Some(ClusterId(1).to_string()),
             token: "t".into(),
+            restored: None,
+            from_nothing: false,
         });
         assert!(super::next(&w).is_none());
     }

@@ -5,7 +5,9 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
-use super::{Next, Waiting, addresses, healing, minors, ports, quorum, restoring, service, starting, status};
+use super::{
+    Next, Waiting, addresses, healing, loss, minors, ports, quorum, restoring, service, starting, status,
+};
 use crate::etcd::{Member, MemberId, Permission};
 use crate::juju::{Status, UnitName};
 use crate::step::{Removal, Step};
@@ -69,7 +71,7 @@ fn is_new(w: &World) -> bool {
 
 /// Its quorum says that no member is left that could be this unit's, by id, peer URL or name.
 fn was_removed(w: &World) -> bool {
-    let Some(members) = w.members() else { return false };
+    let Some(members) = w.members().filter(|_| w.host.restore.is_none()) else { return false };
     own_entry(w, members).is_none()
 }
 
@@ -139,6 +141,9 @@ pub(super) fn bootstrap(w: &World) -> Next {
 }
 
 fn join(w: &World) -> Next {
+    if let Some(status) = loss::status(w) {
+        return Next::Done(status);
+    }
     let members = match &w.etcd.roster {
         Roster::Confirmed(members) => members,
         Roster::NobodyToAsk => {

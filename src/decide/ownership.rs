@@ -37,7 +37,8 @@ pub(super) fn next(w: &World) -> Option<Next> {
 pub(super) fn claim(w: &World) -> Option<Next> {
     w.peers.relation.as_ref()?;
     let known = w.host.owner.as_ref().filter(|owner| is_mine(w, owner));
-    let is_due = known.is_none() && w.host.restore.is_none() && w.tried.in_vain("claim-machine").is_none();
+    let is_restoring = w.host.restore.is_some() && !was_of_another(w);
+    let is_due = known.is_none() && !is_restoring && w.tried.in_vain("claim-machine").is_none();
     is_due.then(|| Next::Do(Step::ClaimMachine(claim_of(w))))
 }
 
@@ -70,13 +71,19 @@ fn is_mine(w: &World, owner: &Owner) -> bool {
     owner.is(&w.unit, &w.model) && owner.relation == w.peers.relation
 }
 
+/// The machine was another unit's, and so are the marks on it of what that one has left half done.
+pub fn was_of_another(w: &World) -> bool {
+    w.peers.relation.is_some() && w.host.owner.as_ref().is_some_and(|owner| !is_mine(w, owner))
+}
+
 /// Whose the data is, where it is not this unit's.
 pub fn foreign(w: &World) -> Option<String> {
     if let Some(owner) = runs_on_storage_of(w) {
         return Some(called(w, owner, ""));
     }
     // Of storage its own file tells, and what a restore has put in place its journal.
-    let is_asked = w.host.place.data != storage::DATA && w.host.restore.is_none() && !w.host.package;
+    let is_restoring = w.host.restore.is_some() && !was_of_another(w);
+    let is_asked = w.host.place.data != storage::DATA && !is_restoring && !w.host.package;
     let has_data = !matches!(w.host.data, Data::Empty | Data::Unreadable(_));
     (is_asked && has_data && w.peers.relation.is_some() && !is_own(w)).then(|| whose(w))
 }
@@ -258,6 +265,22 @@ mod tests {
         w.host.runs_in = None;
         mount(&mut w, owner("other/0"));
         assert_eq!(foreign(&w), None, "storage that was given to this unit and is not claimed yet");
+    }
+
+    /// The earlier unit was restoring or recovering when its machine was taken from it.
+    #[test]
+    fn what_an_earlier_unit_left_half_done_is_not_gone_on_with() {
+        let mut w = redeployed();
+        let restore =
+            r#"{"phase": "swapping", "kept": "member.before-restore-1", "old_cluster": null, "token": "t"}"#;
+        w.host.restore = serde_json::from_str(restore).unwrap();
+        w.host.recovery = Some(crate::recovering::Recovery::of(
+            std::path::Path::new("member.before-recovery-1"),
+            "1 etcd/0".parse().unwrap(),
+        ));
+        assert!(done(next(&w)).message.contains("holds data of etcd/0 of cluster f0"));
+        (w.host.data, w.host.identity) = (Data::Empty, None);
+        assert!(matches!(next(&w), Next::Do(Step::ClaimMachine(_))), "its marks go aside then");
     }
 
     #[test]

@@ -4,35 +4,56 @@
 use super::{Next, Waiting};
 use crate::etcd::ClusterId;
 use crate::juju::Status;
-use crate::restoring::Phase;
+use crate::restoring::{Journal, Phase};
 use crate::step::Step;
-use crate::world::{Door, Leadership, Roster, World};
+use crate::world::{Data, Door, Leadership, Roster, World};
 
 pub(super) fn next(w: &World) -> Option<Next> {
     let journal = w.host.restore.as_ref()?;
-    if w.tried.in_vain("undo-restore").is_some() {
-        return None;
+    if let Some(why) = w.tried.in_vain("undo-restore") {
+        return Some(Next::Done(cannot_go_back(journal, why)));
     }
-    let serves = w.own_status().is_some_and(|status| journal.is_restored(status.cluster));
-    let is_told = w.own_status().is_some_and(|status| w.peers.cluster.cluster == Some(status.cluster));
-    match journal.phase {
-        Phase::Swapping if serves => Some(Next::Do(Step::AcceptRestore(journal.clone()))),
-        Phase::Swapping => Some(Next::Do(Step::UndoRestore(journal.clone()))),
-        Phase::Restored if is_told => Some(Next::Do(Step::EndRestore)),
-        // Only the leader can tell: whoever is it by now still runs the old cluster.
-        Phase::Restored if w.leadership == Leadership::Follower => {
-            Some(Next::Do(Step::UndoRestore(journal.clone())))
+    let serving = w.own_status().map(|status| status.cluster).filter(|own| journal.is_restored(*own));
+    let undo = || Next::Do(Step::UndoRestore(journal.clone()));
+    match (journal.phase, serving) {
+        (Phase::Swapping, Some(cluster)) => {
+            Some(Next::Do(Step::AcceptRestore { journal: journal.clone(), cluster }))
         }
-        Phase::Restored => None,
+        (Phase::Swapping, None) => Some(undo()),
+        // Whether this unit's server is up at the moment says nothing of it.
+        (Phase::Restored, _) if journal.is_told(w.peers.cluster.cluster) => Some(Next::Do(Step::EndRestore)),
+        // Only the leader can tell: whoever is it by now still runs the old cluster.
+        (Phase::Restored, _) if w.leadership == Leadership::Follower => Some(undo()),
+        // The restored data is gone, and nobody knows of it.
+        (Phase::Restored, _) if matches!(w.host.data, Data::Empty | Data::Partial(_)) => Some(undo()),
+        (Phase::Restored, _) => None,
     }
 }
 
-/// The cluster that this unit is to be a member of, as far as it has been told.
+/// A unit that leaves does so with the data that the others know of.
+pub(super) fn before_leaving(w: &World) -> Option<Next> {
+    let journal = w.host.restore.as_ref()?;
+    Some(match w.tried.in_vain("undo-restore") {
+        Some(why) => Next::Done(cannot_go_back(journal, why)),
+        None if journal.is_told(w.peers.cluster.cluster) => Next::Do(Step::EndRestore),
+        None => Next::Do(Step::UndoRestore(journal.clone())),
+    })
+}
+
+fn cannot_go_back(journal: &Journal, why: &str) -> Status {
+    Status::blocked(format!(
+        "A restore was cut off and the data of before cannot be put back: {why}; see to the disk, every hook tries again; that data is {}",
+        journal.kept.display()
+    ))
+}
+
+/// The cluster that this unit is to be a member of, as far as it has been told; during a restore that of the restored data, once
+/// that has served and as long as it is there.
 pub(super) fn cluster(w: &World) -> Option<ClusterId> {
-    match &w.host.restore {
-        Some(journal) => w.own_status().map(|own| own.cluster).filter(|own| journal.is_restored(*own)),
-        None => w.peers.cluster.cluster,
-    }
+    let Some(journal) = &w.host.restore else { return w.peers.cluster.cluster };
+    let restored = || w.own_status().map(|own| own.cluster).filter(|own| journal.is_restored(*own));
+    let is_there = journal.phase == Phase::Restored && w.host.data == Data::Present;
+    is_there.then(|| journal.cluster().or_else(restored)).flatten()
 }
 
 /// This unit's server still belongs to the cluster of before a restore.
@@ -64,9 +85,11 @@ pub(super) fn is_of_old_cluster(w: &World) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::next;
+    use super::super::serving::publication;
     use super::super::worlds::*;
     use super::*;
-    use crate::restoring::Journal;
+    use crate::juju::StatusKind;
+    use crate::world::Service;
 
     const RESTORED: ClusterId = ClusterId(0xd2);
 
@@ -79,6 +102,8 @@ mod tests {
             kept: "member.before-restore-1".into(),
             old_cluster: Some(CLUSTER.to_string()),
             token: "t".into(),
+            restored: (phase == Phase::Restored).then(|| RESTORED.to_string()),
+            from_nothing: false,
         });
         match (serving, &mut w.etcd.door) {
             (Some(cluster), Door::Open(status)) => status.cluster = cluster,
@@ -91,7 +116,9 @@ mod tests {
     fn what_serves_decides_a_restore_that_was_cut_off() {
         use Step::{AcceptRestore, UndoRestore};
         let decided = |serving| next(&restoring(Phase::Swapping, serving));
-        assert!(matches!(decided(Some(RESTORED)), Next::Do(AcceptRestore(_))));
+        assert!(
+            matches!(decided(Some(RESTORED)), Next::Do(AcceptRestore { cluster, .. }) if cluster == RESTORED)
+        );
         assert!(matches!(decided(Some(CLUSTER)), Next::Do(UndoRestore(_))));
         assert!(matches!(decided(None), Next::Do(UndoRestore(_))));
     }
@@ -107,11 +134,65 @@ mod tests {
         assert!(matches!(next(&w), Next::Do(Step::EndRestore)));
     }
 
+    /// The machine was rebooted after all were told: its server is still silent.
+    #[test]
+    fn told_is_what_juju_says_and_not_whether_the_server_is_up() {
+        for leadership in [Leadership::Leader, Leadership::Follower] {
+            let mut w = restoring(Phase::Restored, None);
+            w.leadership = leadership;
+            w.peers.cluster.cluster = Some(RESTORED);
+            assert!(matches!(next(&w), Next::Do(Step::EndRestore)));
+        }
+        let mut w = restoring(Phase::Restored, None);
+        assert_eq!(cluster(&w), Some(RESTORED), "its peers' records are of the old one");
+        let told = publication(&w, "t").application.unwrap().1;
+        assert_eq!(told["cluster-id"], Some(RESTORED.to_string()));
+        w.host.restore.as_mut().unwrap().phase = Phase::Swapping;
+        assert_eq!(publication(&w, "t").application, None);
+        w.host.restore = None;
+        assert_eq!(cluster(&w), Some(CLUSTER));
+    }
+
+    #[test]
+    fn an_earlier_revisions_journal_is_told_by_another_cluster_than_the_old_one() {
+        let mut w = restoring(Phase::Restored, None);
+        w.host.restore.as_mut().unwrap().restored = None;
+        assert!(!matches!(next(&w), Next::Do(Step::EndRestore)));
+        w.peers.cluster.cluster = Some(RESTORED);
+        assert!(matches!(next(&w), Next::Do(Step::EndRestore)));
+        w.host.restore.as_mut().unwrap().old_cluster = None;
+        assert!(!matches!(next(&w), Next::Do(Step::EndRestore)), "which one was the old one nobody knows");
+    }
+
+    #[test]
+    fn restored_data_that_is_gone_before_anybody_was_told_leaves_the_old_cluster_alone() {
+        let mut w = restoring(Phase::Restored, None);
+        w.host.data = Data::Empty;
+        w.host.service = Service::Stopped;
+        assert!(matches!(next(&w), Next::Do(Step::UndoRestore(_))), "this unit's member is in the old one");
+        assert_eq!(publication(&w, "t").application, None);
+        w.tried.in_vain.insert("undo-restore", "neither is there".into());
+        let told = done(next(&w));
+        assert_eq!(told.kind, StatusKind::Blocked);
+        assert!(told.message.contains("neither is there; see to the disk"), "{told}");
+    }
+
+    #[test]
+    fn a_unit_that_leaves_goes_back_first() {
+        let mut w = restoring(Phase::Restored, Some(RESTORED));
+        w.event = crate::event::Event::Leaving("stop".into());
+        assert!(matches!(next(&w), Next::Do(Step::UndoRestore(_))));
+        w.peers.cluster.cluster = Some(RESTORED);
+        assert!(matches!(next(&w), Next::Do(Step::EndRestore)));
+    }
+
     #[test]
     fn a_way_back_that_failed_is_not_tried_again_in_the_same_run() {
         let mut w = restoring(Phase::Swapping, None);
         w.tried.in_vain.insert("undo-restore", "no space".into());
-        assert!(!matches!(next(&w), Next::Do(Step::UndoRestore(_))));
+        let told = done(next(&w));
+        assert_eq!(told.kind, StatusKind::Blocked, "and nothing is started");
+        assert!(told.message.ends_with("that data is member.before-restore-1"), "{told}");
     }
 
     #[test]

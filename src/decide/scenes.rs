@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use self::cluster::{Juju, Other};
 use self::machine::Machine;
-use super::next;
 use super::worlds::ready;
+use super::{next, seems_of_before};
 use crate::event::Event;
+use crate::recovering::Recovery;
 use crate::world::World;
 
 /// One world.
@@ -39,6 +40,12 @@ impl Scene {
         }
     }
 
+    /// On data that may not count in the end, or of before a recovery of the quorum, the own server is not asked.
+    fn is_believed(&self, w: &World) -> bool {
+        let host = self.machine.host(w);
+        !host.recovery.as_ref().is_some_and(Recovery::is_half_done) && !seems_of_before(&w.peers, &host)
+    }
+
     pub fn world(&self) -> World {
         let mut w = ready(self.own);
         self.juju.tell(&mut w, &self.others);
@@ -56,12 +63,14 @@ impl Scene {
 }
 
 /// Names of steps whose failure some rule asks about.
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 18] = [
     "remove-member",
     "start-service",
     "stop-service",
     "restart-service",
     "undo-restore",
+    "finish-recovery",
+    "undo-recovery",
     "move-data",
     "release-storage",
     "format-storage",

@@ -109,6 +109,8 @@ pub(super) fn next(w: &World) -> Option<Next> {
         return ports::next(w, options);
     }
     match w.tried.in_vain("restart-service") {
+        // The status tells of the lost quorum.
+        Some(_) if w.members().is_none() => None,
         Some(refusal) => Some(Next::Done(Status::waiting(format!("Waiting to restart etcd: {refusal}")))),
         None => Some(Next::Do(Step::RestartService)),
     }
@@ -124,6 +126,12 @@ pub(super) fn why_option_waits(w: &World) -> Option<Status> {
         .or_else(|| super::snapd::why_it_waits(w))
         .or_else(|| super::storage::why_it_waits(w).map(Status::blocked))
         .or_else(|| super::storage::why_it_is_elsewhere(w))
+}
+
+/// The file of a member of this unit that has its data where it belongs.
+pub(super) fn own_file(w: &World) -> Option<String> {
+    let settings = settings(w, w.options.as_ref().ok()?, grown_up(w))?;
+    Some(settings.render(&w.installed_version()?))
 }
 
 /// What this member runs with, but with all of its data in `data_dir`.

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{authority, clients, csr, ownership, ports, requests, restoring, service, snapd, space, trust};
-use crate::etcd::Member;
+use super::{
+    authority, clients, csr, generation, loss, ownership, ports, requests, restoring, service, snapd, space,
+    trust,
+};
+use crate::etcd::{LogEnd, Member};
 use crate::juju::{RelationId, UnitName};
 use crate::relations::authority::REQUEST;
 use crate::relations::certificates::{Pair, ask_for_clients};
@@ -12,7 +15,7 @@ use crate::relations::csr::Answers;
 use crate::relations::db::{self, ClientData};
 use crate::relations::{Changes, Endpoint, changes, nrpe, proxy};
 use crate::tls;
-use crate::world::{Consumer, Door, Health, Leadership, Reading, V2Store, World};
+use crate::world::{Consumer, Data, Door, Health, Leadership, Reading, V2Store, World};
 
 /// What to write, already reduced to differences. Everything here takes effect when the hook succeeds, except
 /// the leader settings, which do so at once.
@@ -127,10 +130,42 @@ fn own_record(w: &World) -> UnitRecord {
             version: Some(status.version.clone()),
             quota: space::quota(w),
             serves_v2: w.etcd.v2_store != V2Store::Off,
+            generation: generation::of_voter(w),
+            log: log_end(w, &w.own_record()),
+            sees_quorum: sees_quorum(w),
+            is_data_lost: false,
             reached_at: reached_at(w),
         },
-        _ => w.own_record(),
+        _ => {
+            let record = w.own_record();
+            let generation = generation::own_recovery(w).or(record.generation.clone());
+            UnitRecord {
+                generation,
+                log: log_end(w, &record),
+                sees_quorum: false,
+                is_data_lost: loss::is_own(w),
+                ..record
+            }
+        }
     }
+}
+
+/// How far a member's log goes, for whoever has to choose among survivors. What cannot be read now stays as it was told.
+fn log_end(w: &World, before: &UnitRecord) -> Option<LogEnd> {
+    let has_voted =
+        matches!(&w.etcd.door, Door::Open(_)) || before.member.is_some() || before.address.is_some();
+    if w.members().is_some() || w.host.data != Data::Present || !has_voted {
+        return None;
+    }
+    match &w.host.log_end {
+        Reading::Known(end) => Some(*end),
+        Reading::Unknown(_) => before.log,
+    }
+}
+
+/// Who sees none may only be cut off from the others: it must not be made a cluster of its own.
+fn sees_quorum(w: &World) -> bool {
+    w.members().is_some() && w.peers.units.values().any(|peer| peer.record.log.is_some())
 }
 
 /// Where consumers of another model reach this unit's server, by their relations' tags: where the certificate names it.
@@ -183,6 +218,7 @@ fn cluster_record(w: &World, token: &str) -> Option<ClusterRecord> {
     match started_cluster(w) {
         Some(cluster) => Some(ClusterRecord {
             cluster: Some(cluster),
+            generation: generation::agreed(w),
             token: w.host.restore.as_ref().map(|journal| journal.token.clone()).or(w
                 .peers
                 .cluster
@@ -190,7 +226,7 @@ fn cluster_record(w: &World, token: &str) -> Option<ClusterRecord> {
                 .clone()),
             ..w.peers.cluster.clone()
         }),
-        None if w.was_started() => None,
+        None if w.was_started() || w.host.restore.is_some() => None,
         None if may_name_a_unit(w) => Some(ClusterRecord {
             token: Some(token.to_owned()),
             bootstrap_unit: Some(w.unit.clone()),
@@ -202,8 +238,9 @@ fn cluster_record(w: &World, token: &str) -> Option<ClusterRecord> {
 
 /// Once written it stays, whoever leads, until a restore replaces the cluster.
 fn started_cluster(w: &World) -> Option<crate::etcd::ClusterId> {
-    if let Some(cluster) = restoring::cluster(w) {
-        return Some(cluster);
+    let agreed = restoring::cluster(w);
+    if agreed.is_some() || w.host.restore.is_some() {
+        return agreed;
     }
     let own = w.own_status().filter(|status| !status.learner).map(|status| status.cluster);
     own.or_else(|| w.peers.units.values().find_map(|peer| peer.record.cluster))

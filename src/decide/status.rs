@@ -1,6 +1,8 @@
 //! The one line an operator sees: the cause, whom it concerns, and the next command where there is one.
 
-use super::{Next, Waiting, addresses, clients, healing, inherited, kept, leaving, requests, service, tls};
+use super::{
+    Next, Waiting, addresses, clients, generation, healing, inherited, kept, leaving, requests, service, tls,
+};
 use crate::etcd::{AlarmKind, Member, read_config};
 use crate::juju::{Status, StatusKind};
 use crate::options::OptionError;
@@ -61,7 +63,8 @@ fn of(w: &World) -> Status {
     if let Err(errors) = &w.options {
         return wrong_options(errors);
     }
-    tls::trouble(w)
+    generation::rivals(w)
+        .or_else(|| tls::trouble(w))
         .or_else(|| addresses::why_it_waits(w))
         .or_else(|| without_quorum(w))
         .or_else(|| sick_members(w))

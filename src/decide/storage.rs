@@ -297,6 +297,10 @@ fn foreign(w: &World, attached: &Attached, owner: Owner) -> Option<Next> {
     }
     let question = || question(&attached.id, &owner);
     match &w.etcd.roster {
+        // systemd goes on trying to start it there.
+        Roster::Confirmed(_) if matches!(w.host.service, Service::Failing(_)) => {
+            Some(Next::Do(Step::StopService))
+        }
         Roster::Confirmed(_) => Some(aside(Moved::OfAnother, storage::DATA)),
         Roster::Unconfirmed { .. } => Some(Next::Wait(Waiting::Members(question()))),
         Roster::NobodyToAsk if is_turn(w) => Some(if is_last_copy(w, &owner) {

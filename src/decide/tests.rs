@@ -76,9 +76,12 @@ fn a_cluster_that_was_started_is_never_started_again() {
         bootstrap_unit: "etcd/0".parse().ok(),
         cluster: Some(CLUSTER),
         inherited: false,
+        generation: None,
     };
     w.peers.application =
         w.peers.cluster.write().into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    assert!(done(next(&w)).message.starts_with("All data of the cluster is lost"));
+    w.peers.expected.as_mut().unwrap().insert("etcd/1".parse().unwrap());
     assert_eq!(done(next(&w)).message, "Joining: no member has published its address yet");
     assert_eq!(publication(&w, "x").application, None);
 }

@@ -69,6 +69,7 @@ pub(super) fn first_hook(number: u32) -> World {
             permission: crate::etcd::Permission::Granted,
             health: BTreeMap::new(),
             versions: BTreeMap::new(),
+            rivals: BTreeSet::new(),
             alarms: Reading::Known(vec![]),
             v2_store: V2Store::Off,
         },
@@ -107,6 +108,7 @@ fn bare_machine(unit: &crate::juju::UnitName) -> Host {
             ..Owner::default()
         }),
         identity: None,
+        log_end: Reading::Unknown("it was not read".into()),
         damage: None,
         healed: None,
         inherited: Inherited::default(),
@@ -114,6 +116,7 @@ fn bare_machine(unit: &crate::juju::UnitName) -> Host {
         checks: Checks::default(),
         data: Data::Empty,
         restore: None,
+        recovery: None,
         root_data: Data::Empty,
         volume: Volume::default(),
         restart_due: None,
@@ -200,6 +203,7 @@ pub(crate) fn settled(own: u32, members: &[Member]) -> World {
         bootstrap_unit: "etcd/0".parse().ok(),
         cluster: Some(CLUSTER),
         inherited: false,
+        generation: None,
     };
     let units: BTreeSet<crate::juju::UnitName> =
         members.iter().map(|m| m.name.replace("etcd", "etcd/").parse().unwrap()).collect();
@@ -229,10 +233,15 @@ pub(super) fn peer_of(unit: &crate::juju::UnitName) -> Peer {
             quota: Some(0),
             address: Some(address.clone()),
             serves_v2: false,
+            generation: None,
+            log: None,
+            sees_quorum: false,
+            is_data_lost: false,
             reached_at: BTreeMap::new(),
         },
         ingress: Some(address),
         request: None,
+        unread: None,
         trust: UnitTrust { trusted: Some(authority()), needed: Some(authority()) },
     }
 }

@@ -1,5 +1,6 @@
 //! This port against real servers of every minor at hand: what etcd's documentation leaves open is settled here.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use super::test_server::{Pki, Server, binaries, eventually, free_url, settings};
 use super::{
     Alarm, AlarmKind, Client, ClusterState, Compaction, Credentials, Error, Lock, MemberId, Permission,
-    Settings, Taken, check_snapshot, reach,
+    Settings, Taken, check_snapshot, log_end, reach,
 };
 
 #[tokio::test]
@@ -38,6 +39,20 @@ async fn keys_are_written_read_and_deleted() {
         assert!(client.delete(b"key").await.unwrap());
         assert!(!client.delete(b"key").await.unwrap());
         assert_eq!(client.get(b"key").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_log_is_read_while_its_server_runs() {
+    let pki = Pki::new();
+    for binaries in binaries() {
+        let server = Server::alone(&binaries, &pki).await;
+        for _ in 0..5 {
+            server.client.put(b"key", b"value").await.unwrap();
+        }
+        let status = server.client.status().await.unwrap();
+        let end = log_end(&Path::new(&server.settings.data_dir).join("member/wal")).unwrap();
+        assert_eq!((end.term, end.index), (status.raft_term, status.raft_index), "{}", binaries.version);
     }
 }
 

@@ -9,8 +9,10 @@
 //! Format (etcd's package `wal`, the same from 3.4 to 3.6): frames of a length, a protobuf record and padding to
 //! 8 bytes; the sums of the records' data run on through the file; zeros follow the last frame.
 
+mod end;
 mod identity;
 
+pub use end::{LogEnd, log_end};
 pub use identity::{Identity, identity};
 
 use std::fs::{File, OpenOptions};
@@ -33,7 +35,7 @@ const RECORD_MAX: u64 = 256 << 20;
 /// The log cannot be read or written, or is not as etcd writes it; it is as before then.
 pub fn commit_all(directory: &Path) -> Result<u64> {
     let (path, first) = last_file(directory)?;
-    let mut log = Log { end: 0, sum: 0, last: first.saturating_sub(1), state: None };
+    let mut log = Log::new(first);
     let mut file = BufReader::new(File::open(&path)?);
     while log.read(&mut file)? {}
     let Some(state) = log.state.clone() else { return Err(odd("it holds no state")) };
@@ -50,20 +52,23 @@ pub fn commit_all(directory: &Path) -> Result<u64> {
 
 /// The newest file, and the index of the first entry that it may hold: both are in its name.
 fn last_file(directory: &Path) -> Result<(PathBuf, u64)> {
-    let mut newest: Option<(u64, u64, PathBuf)> = None;
+    let newest = files(directory)?.pop().ok_or_else(|| odd("there is none"))?;
+    Ok((newest.2, newest.1))
+}
+
+/// All of them in order: the number, the index of the first entry, the path.
+fn files(directory: &Path) -> Result<Vec<(u64, u64, PathBuf)>> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let numbers = path.file_name().and_then(|name| name.to_str()).and_then(|name| {
             let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
             Some((u64::from_str_radix(sequence, 16).ok()?, u64::from_str_radix(index, 16).ok()?))
         });
-        if let Some((sequence, index)) = numbers
-            && newest.as_ref().is_none_or(|(before, ..)| *before < sequence)
-        {
-            newest = Some((sequence, index, path));
-        }
+        found.extend(numbers.map(|(sequence, index)| (sequence, index, path)));
     }
-    newest.map(|(_, index, path)| (path, index)).ok_or_else(|| odd("there is none"))
+    found.sort();
+    Ok(found)
 }
 
 /// What a member has recorded of its part in raft.
@@ -83,9 +88,18 @@ struct Log {
     /// Index of the last entry.
     last: u64,
     state: Option<State>,
+    /// The last entry.
+    entry: Option<LogEnd>,
+    /// The snapshot that goes farthest.
+    snapshot: Option<LogEnd>,
 }
 
 impl Log {
+    /// Of a file whose first entry has this index.
+    fn new(first: u64) -> Log {
+        Log { end: 0, sum: 0, last: first.saturating_sub(1), state: None, entry: None, snapshot: None }
+    }
+
     /// Takes one frame; false at the end.
     fn read(&mut self, file: &mut impl Read) -> Result<bool> {
         let mut length = [0; 8];
@@ -141,11 +155,18 @@ impl Log {
         };
         match kind {
             // A later entry of the same index replaces the earlier one and all after it.
-            ENTRY => self.last = number(3)?,
+            ENTRY => {
+                self.last = number(3)?;
+                self.entry = Some(LogEnd { term: number(2)?, index: self.last });
+            }
             STATE => {
                 self.state = Some(State { term: number(1)?, vote: number(2)?, commit: number(3)? });
             }
-            METADATA | SNAPSHOT => {}
+            SNAPSHOT => {
+                let found = LogEnd { term: number(2)?, index: number(1)? };
+                self.snapshot = self.snapshot.into_iter().chain([found]).max_by_key(|end| end.index);
+            }
+            METADATA => {}
             _ => return Err(odd("a record is of no known kind")),
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
 
@@ -71,6 +71,24 @@ pub fn remove_if_exists(path: impl AsRef<Path>) -> Result<()> {
     }
 }
 
+/// This path, or with `-2` and so on behind it when something has that name.
+///
+/// # Errors
+/// It cannot be looked at, or a hundred are taken.
+pub fn free_name(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let path = path.as_ref().display();
+    for attempt in 1..100 {
+        let again = if attempt == 1 { String::new() } else { format!("-{attempt}") };
+        let name = PathBuf::from(format!("{path}{again}"));
+        match fs::symlink_metadata(&name) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(name),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, "cannot find a free name"))
+}
+
 /// Makes the names of everything in it durable, and its own.
 ///
 /// # Errors
@@ -131,6 +149,18 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_free_name_is_nobodys() {
+        let home = tempfile::tempdir().unwrap();
+        let wanted = home.path().join("member.before-1");
+        assert_eq!(free_name(&wanted).unwrap(), wanted);
+        fs::create_dir(&wanted).unwrap();
+        let second = home.path().join("member.before-1-2");
+        assert_eq!(free_name(&wanted).unwrap(), second);
+        fs::write(&second, "").unwrap();
+        assert_eq!(free_name(&wanted).unwrap(), home.path().join("member.before-1-3"));
+    }
 
     #[test]
     fn a_copy_is_whole_and_as_private_or_not_there() {

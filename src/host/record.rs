@@ -28,6 +28,16 @@ pub fn write(path: &str, record: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
+/// Keeps it under another name: it says nothing any more.
+///
+/// # Errors
+/// The file cannot be renamed.
+pub fn set_aside(path: &str) -> Result<()> {
+    let is_there = std::fs::exists(path).with_context(|| format!("cannot look at {path}"))?;
+    let moved = is_there.then(|| files::move_aside(path, "of-before")).transpose();
+    moved.map(drop).with_context(|| format!("cannot move {path} aside"))
+}
+
 /// Forgets it.
 ///
 /// # Errors

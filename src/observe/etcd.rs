@@ -1,14 +1,15 @@
 //! What etcd says, here and elsewhere. Every question is bounded in time: a server without quorum accepts
 //! connections and answers nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use crate::etcd::{self, Alarm, Client, ClusterId, Member, MemberId, MemberStatus, Permission, Version};
-use crate::world::{Data, Door, Etcd, Health, Host, Reading, Roster, Service, V2Store};
+use crate::juju::UnitName;
+use crate::world::{Data, Door, Etcd, Health, Host, Peers, Reading, Roster, Service, V2Store};
 
 /// A healthy server answers in milliseconds, also on a busy machine.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -77,6 +78,7 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
             permission: Permission::Granted,
             health: BTreeMap::new(),
             versions: BTreeMap::new(),
+            rivals: BTreeSet::new(),
             alarms: Reading::Unknown("this unit has no certificates yet".to_owned()),
             v2_store: V2Store::not_asked(),
         };
@@ -93,7 +95,38 @@ pub(super) async fn look(host: &Host, doors: &Doors) -> Etcd {
     let version = |(id, answer): (&MemberId, &Answer)| Some((*id, answer.1.clone()?));
     let versions = answers.iter().filter_map(version).collect();
     let health = answers.into_iter().map(|(id, (health, _))| (id, health)).collect();
-    Etcd { door, health, versions, alarms, roster, permission, v2_store: V2Store::not_asked() }
+    Etcd {
+        door,
+        health,
+        versions,
+        alarms,
+        roster,
+        permission,
+        rivals: BTreeSet::new(),
+        v2_store: V2Store::not_asked(),
+    }
+}
+
+/// Units that say they are members of this very cluster, are not listed by its quorum here, and prove a quorum that does not
+/// list this one.
+pub(super) async fn rivals(etcd: &Etcd, host: &Host, peers: &Peers) -> BTreeSet<UnitName> {
+    let (Door::Open(own), Roster::Confirmed(members)) = (&etcd.door, &etcd.roster) else {
+        return BTreeSet::new();
+    };
+    let Some(credentials) = host.credentials.as_ref().map(etcd::Credentials::from) else {
+        return BTreeSet::new();
+    };
+    let is_listed = |id: MemberId| members.iter().any(|member| member.id == id);
+    let strangers = peers.units.iter().filter(|(_, peer)| {
+        peer.record.cluster == Some(own.cluster) && peer.record.member.is_some_and(|id| !is_listed(id))
+    });
+    let asked = strangers.map(|(unit, peer)| async {
+        let url = [peer.record.client_url.clone()?];
+        let client = etcd::reach(&url, &credentials, Some(own.cluster)).await.ok()?;
+        let theirs = client.with_timeout(PATIENCE).members().await.ok()?;
+        (!theirs.iter().any(|member| member.id == own.member)).then(|| unit.clone())
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Ask this unit's own server how it is. From 3.5.28 to 3.5.31 and 3.6.9 to 3.6.11 one with users and roles tells only those who

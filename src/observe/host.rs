@@ -12,10 +12,11 @@ use crate::healed::Healed;
 use crate::host::{self, files};
 use crate::json;
 use crate::moving::Moving;
+use crate::recovering::Recovery;
 use crate::restoring::Journal;
 use crate::state::StateFile;
 use crate::storage::Owner;
-use crate::world::{Checks, Credentials, Following, Host, Lifetime, Place, Releases, SnapdSays};
+use crate::world::{Checks, Credentials, Following, Host, Lifetime, Place, Reading, Releases, SnapdSays};
 
 /// Where to install from is not this machine's knowledge and stays open.
 pub(super) async fn look() -> Result<Host> {
@@ -47,6 +48,7 @@ pub(super) async fn look() -> Result<Host> {
         kept: kept::kept(),
         owner: StateFile::Owner.text()?.as_deref().map(Owner::parse),
         identity: place::identity(&place),
+        log_end: Reading::Unknown("it was not read".to_owned()),
         damage,
         healed: Healed::read()?,
         dispensable: StateFile::Dispensable.record()?,
@@ -63,6 +65,7 @@ pub(super) async fn look() -> Result<Host> {
         snapd: told()?,
         snapd_says: SnapdSays::nothing("it was not asked"),
         restore: Journal::read()?,
+        recovery: Recovery::read()?,
         releases,
         snap,
         unready,

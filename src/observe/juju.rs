@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
-use crate::decide::lowest_published;
-use crate::etcd::{Channel, ClusterId};
+use crate::decide::{Followed, lowest_published};
+use crate::etcd::{Channel, ClusterId, LogEnd};
 use crate::event::Event;
 use crate::host::Offer;
 use crate::juju::{
@@ -69,6 +69,8 @@ pub struct Facts {
     pub offer: OnceCell<Option<Reading<Offer>>>,
     /// What snapd says of what it was told.
     pub snapd_says: OnceCell<SnapdSays>,
+    /// How far this unit's log goes: it may be long.
+    pub log_end: OnceCell<Reading<LogEnd>>,
 }
 
 impl Facts {
@@ -83,8 +85,8 @@ impl Facts {
         })
     }
 
-    /// Client URLs of other units that say they are members, of `cluster` if it is given.
-    pub fn member_endpoints(&self, cluster: Option<ClusterId>) -> Vec<String> {
+    /// Client URLs of other units that say they are members, of `cluster` if it is given, and whose word counts.
+    pub fn member_endpoints(&self, cluster: Option<ClusterId>, followed: &Followed) -> Vec<String> {
         let port = self.options.as_ref().map_or(2379, |options| options.port);
         let endpoint = |peer: &Peer| {
             // Units of the earlier charm publish a bare address only.
@@ -96,7 +98,8 @@ impl Facts {
             // Units of the earlier charm do not say.
             _ => true,
         };
-        self.peers.all().filter(counts).filter_map(endpoint).collect()
+        let of_it = |peer: &&Peer| followed.counts(&peer.record);
+        self.peers.all().filter(counts).filter(of_it).filter_map(endpoint).collect()
     }
 }
 
@@ -160,6 +163,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         storage,
         offer: OnceCell::new(),
         snapd_says: OnceCell::new(),
+        log_end: OnceCell::new(),
     })
 }
 
@@ -225,8 +229,7 @@ async fn compare(peers: &mut Peers, goal: &GoalState, unit: &UnitName, tools: &T
     peers.units.retain(|other, _| goal.units.contains_key(other));
     let Some(relation) = &peers.relation else { return };
     let unseen = dying(goal).into_iter().filter(|other| other != unit && !peers.units.contains_key(other));
-    let read = bags(tools, relation, unseen.collect()).await;
-    peers.departing = read.into_iter().map(|(unit, bag)| (unit, peer(&bag))).collect();
+    peers.departing = each_peer(tools, relation, unseen.collect()).await;
 }
 
 /// A unit that is being removed runs many hooks, and only few of them name it as the one that departs. The others
@@ -251,16 +254,25 @@ async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
         cluster: ClusterRecord::default(),
         authority: AuthorityRecord::read(&application),
         application,
-        units: bags(tools, &relation, units)
-            .await
-            .into_iter()
-            .map(|(unit, bag)| (unit, peer(&bag)))
-            .collect(),
+        units: each_peer(tools, &relation, units).await,
         departing: BTreeMap::new(),
         expected: None,
         leaving: BTreeSet::new(),
         relation: Some(relation),
     })
+}
+
+/// One whose databag cannot be read stays among them: it may have the only data.
+async fn each_peer(tools: &Tools, relation: &RelationId, units: Vec<UnitName>) -> BTreeMap<UnitName, Peer> {
+    let read = units.into_iter().map(|unit| async move {
+        let read = tools.relation_get(relation, &unit).await.map(|bag| peer(&bag));
+        let peer = read.unwrap_or_else(|error| {
+            tracing::warn!(unit = %unit, error = %error, "a peer's databag cannot be read");
+            Peer { unread: Some(error.reason()), ..Peer::default() }
+        });
+        (unit, peer)
+    });
+    join_all(read).await.into_iter().collect()
 }
 
 fn peer(bag: &Databag) -> Peer {
@@ -270,6 +282,7 @@ fn peer(bag: &Databag) -> Peer {
         ingress: ingress.filter(|address| !address.is_empty()).cloned(),
         trust: UnitTrust::read(bag),
         request: bag.get(REQUEST).filter(|request| !request.is_empty()).cloned(),
+        unread: None,
     }
 }
 

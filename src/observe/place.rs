@@ -9,10 +9,10 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result};
 
 use crate::decide;
-use crate::etcd::{self, Identity, OnDisk, read_config};
+use crate::etcd::{self, Identity, LogEnd, OnDisk, read_config};
 use crate::host::files;
 use crate::storage::{self, Volume};
-use crate::world::{Data, Place};
+use crate::world::{Data, Place, Reading};
 
 /// etcd's database within its data directory.
 const DATABASE: &str = "member/snap/db";
@@ -96,6 +96,16 @@ fn log(place: &Place) -> PathBuf {
 pub(super) fn identity(place: &Place) -> Option<Identity> {
     let found = etcd::identity(&log(place));
     found.inspect_err(|error| tracing::debug!(place = %place, error = %error, "the log tells no owner")).ok()
+}
+
+/// How far the log there goes. It may be long.
+pub(super) async fn log_end(place: &Place) -> Reading<LogEnd> {
+    let directory = log(place);
+    match tokio::task::spawn_blocking(move || etcd::log_end(&directory)).await {
+        Ok(Ok(end)) => Reading::Known(end),
+        Ok(Err(error)) => Reading::Unknown(error.to_string()),
+        Err(error) => Reading::Unknown(error.to_string()),
+    }
 }
 
 /// Whether what is in the usual place was written after what is in this other one. What cannot be looked at may have been.

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::Changes;
-use crate::etcd::{ClusterId, MemberId, Version};
+use crate::etcd::{ClusterId, LogEnd, MemberId, Version};
 use crate::juju::{Databag, UnitName};
+use crate::recovering::Generation;
 
 /// What one unit publishes in its own databag. Everything is absent until the unit is a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,10 +30,22 @@ pub struct UnitRecord {
     pub quota: Option<i64>,
     /// `v2-store`: whether it serves the old store.
     pub serves_v2: bool,
+    /// `recovery`: of which recovery of the quorum its member is, where there was one.
+    pub generation: Option<Generation>,
+    /// `raft-log`: term and index of the last entry in its log, while it sees no quorum.
+    pub log: Option<LogEnd>,
+    /// `sees-quorum`: it does, although another unit does not.
+    pub sees_quorum: bool,
+    /// `member-data`: it has been a member, and nothing of its data is left.
+    pub is_data_lost: bool,
     /// `client-address-db-7`: where the other side of that relation reaches it, where that is another address.
     pub reached_at: BTreeMap<String, String>,
 }
 
+/// The key of the recovery of the quorum, of a unit as of the application.
+pub const RECOVERY: &str = "recovery";
+/// The key of how far a unit's log goes.
+pub const LOG: &str = "raft-log";
 /// Begins the key of an address for one relation; its tag follows.
 const REACHED_AT: &str = "client-address-";
 
@@ -50,6 +63,10 @@ impl UnitRecord {
             version: text("etcd-version").and_then(|version| version.parse().ok()),
             quota: text("quota-backend-bytes").and_then(|quota| quota.parse().ok()),
             serves_v2: text("v2-store").is_some(),
+            generation: text(RECOVERY).and_then(|generation| generation.parse().ok()),
+            log: text(LOG).and_then(|log| log.parse().ok()),
+            sees_quorum: text("sees-quorum").is_some(),
+            is_data_lost: text("member-data").is_some(),
             reached_at: bag
                 .iter()
                 .filter_map(|(key, address)| {
@@ -73,6 +90,10 @@ impl UnitRecord {
             ("etcd-version".to_owned(), self.version.as_ref().map(ToString::to_string)),
             ("quota-backend-bytes".to_owned(), self.quota.map(|quota| quota.to_string())),
             ("v2-store".to_owned(), self.serves_v2.then(|| "served".to_owned())),
+            (RECOVERY.to_owned(), self.generation.as_ref().map(ToString::to_string)),
+            (LOG.to_owned(), self.log.as_ref().map(ToString::to_string)),
+            ("sees-quorum".to_owned(), self.sees_quorum.then(|| "yes".to_owned())),
+            ("member-data".to_owned(), self.is_data_lost.then(|| "lost".to_owned())),
         ];
         own.into_iter().chain(by_relation).collect()
     }
@@ -87,6 +108,8 @@ pub struct ClusterRecord {
     pub bootstrap_unit: Option<UnitName>,
     /// `cluster-id`: the cluster was started; never to be bootstrapped again.
     pub cluster: Option<ClusterId>,
+    /// `recovery`: the last recovery of the quorum.
+    pub generation: Option<Generation>,
     /// The earlier charm's units run a cluster (found in the leader settings only).
     pub inherited: bool,
 }
@@ -104,6 +127,7 @@ impl ClusterRecord {
             token: text("token").or_else(|| old("token")),
             bootstrap_unit,
             cluster: text("cluster-id").and_then(|id| id.parse().ok()),
+            generation: text(RECOVERY).and_then(|generation| generation.parse().ok()),
         }
     }
 
@@ -113,6 +137,7 @@ impl ClusterRecord {
             ("token", self.token.clone()),
             ("bootstrap-unit", self.bootstrap_unit.as_ref().map(ToString::to_string)),
             ("cluster-id", self.cluster.map(|id| id.to_string())),
+            (RECOVERY, self.generation.as_ref().map(ToString::to_string)),
         ];
         known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Some(value?)))).collect()
     }
@@ -154,6 +179,10 @@ mod tests {
             version: "3.5.16".parse().ok(),
             quota: Some(8 << 30),
             serves_v2: true,
+            generation: "1 etcd/0".parse().ok(),
+            log: "3 4711".parse().ok(),
+            sees_quorum: true,
+            is_data_lost: true,
             reached_at: [("db-7".to_owned(), "192.0.2.1".to_owned())].into(),
         };
         let before =
@@ -161,7 +190,7 @@ mod tests {
         assert_eq!(record.write(&before)["client-address-db-3"], None, "that relation has ended");
         let written = record.write(&before).into_iter().filter_map(|(k, v)| Some((k, v?)));
         let written: Databag = written.collect();
-        assert_eq!(written.len(), 9);
+        assert_eq!(written.len(), 13);
         assert_eq!(UnitRecord::read(&written), record);
     }
 

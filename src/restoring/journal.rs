@@ -31,6 +31,12 @@ pub struct Journal {
     pub old_cluster: Option<String>,
     /// `initial-cluster-token` of the restored cluster.
     pub token: String,
+    /// The restored cluster, hexadecimal, once its data has served.
+    #[serde(default)]
+    pub restored: Option<String>,
+    /// There was no data before: all data of the cluster was lost.
+    #[serde(default)]
+    pub from_nothing: bool,
 }
 
 impl Journal {
@@ -42,6 +48,22 @@ impl Journal {
     /// Whether a server of `cluster` runs on the restored data.
     pub fn is_restored(&self, cluster: ClusterId) -> bool {
         self.old_cluster.as_ref() != Some(&cluster.to_string())
+    }
+
+    /// The restored cluster, once its data has served: until then nobody is told of it.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        let restored = self.restored.as_ref().filter(|_| self.phase == Phase::Restored);
+        restored.and_then(|id| id.parse().ok())
+    }
+
+    /// Whether the application has agreed on the restored cluster, by what Juju says. One that an earlier revision of this charm
+    /// has restored is known by not being the old one.
+    pub fn is_told(&self, agreed: Option<ClusterId>) -> bool {
+        let is_it = |agreed| match &self.restored {
+            Some(_) => self.cluster() == Some(agreed),
+            None => self.old_cluster.is_some() && self.is_restored(agreed),
+        };
+        self.phase == Phase::Restored && agreed.is_some_and(is_it)
     }
 
     /// The journal on this machine; `None` when no exchange is under way.
@@ -74,12 +96,20 @@ impl Journal {
         StateFile::Restore.write_record(self)
     }
 
-    /// The restored data has served: it counts.
+    /// The restored data has served, as a member of `cluster`: it counts.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn accept(&self) -> Result<()> {
-        Journal { phase: Phase::Restored, ..self.clone() }.write()
+    pub fn accept(&self, cluster: ClusterId) -> Result<()> {
+        Journal { phase: Phase::Restored, restored: Some(cluster.to_string()), ..self.clone() }.write()
+    }
+
+    /// It is an earlier unit's of this machine.
+    ///
+    /// # Errors
+    /// The file cannot be renamed.
+    pub fn set_aside() -> Result<()> {
+        StateFile::Restore.set_aside()
     }
 
     /// The exchange is over.
@@ -103,6 +133,8 @@ mod tests {
                 kept: kept.into(),
                 old_cluster: None,
                 token: String::new(),
+                restored: None,
+                from_nothing: false,
             };
             journal.check().is_ok()
         };

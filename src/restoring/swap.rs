@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::host::{self, files};
 use crate::restoring::Journal;
@@ -25,35 +25,45 @@ fn member(kept: &Path) -> PathBuf {
 /// A rename failed; [`go_back`] brings the old data back.
 pub fn exchange(kept: &Path, restored: &Path) -> Result<()> {
     let member = member(kept);
-    files::publish(&member, kept).with_context(|| format!("cannot keep the data as {}", kept.display()))?;
+    // Where all data was lost there is nothing to keep.
+    if member.try_exists().with_context(|| format!("cannot look at {}", member.display()))? {
+        files::publish(&member, kept)
+            .with_context(|| format!("cannot keep the data as {}", kept.display()))?;
+    }
     files::publish(restored, &member).with_context(|| format!("cannot move data to {}", member.display()))
 }
 
-/// Back to the data of before, and the server runs on it again.
+/// Back to the data of before, and the server runs on it again; where there was none nothing runs.
 ///
 /// # Errors
 /// systemd refuses, or a rename failed; running it again goes on.
 pub async fn go_back(journal: &Journal) -> Result<()> {
-    stop().await?;
-    if let Some(restored) = undo(&journal.kept)? {
+    if journal.from_nothing {
+        host::etcd_service().disable_now().await.context("cannot stop etcd")?;
+    } else {
+        stop().await?;
+    }
+    if let Some(restored) = undo(&journal.kept, journal.from_nothing)? {
         tracing::info!(kept = %restored.display(), "the restored data was kept");
     }
     Journal::remove()?;
-    start().await
+    if journal.from_nothing { Ok(()) } else { start().await }
 }
 
 /// Puts the data of before back into the member's place. Yields where the restored data is kept when it had been in
-/// place: somebody may have written to it.
-fn undo(kept: &Path) -> Result<Option<PathBuf>> {
+/// place: somebody may have written to it. Where neither is there, their disk is not.
+fn undo(kept: &Path, from_nothing: bool) -> Result<Option<PathBuf>> {
     let member = member(kept);
-    if !is_there(kept)? {
+    let (is_kept, is_there) = (is_there(kept)?, is_there(&member)?);
+    if !is_kept && !from_nothing {
+        ensure!(is_there, "neither {} nor {} is there", kept.display(), member.display());
         return Ok(None);
     }
-    let mut restored = None;
-    if is_there(&member)? {
-        restored = Some(files::move_aside(&member, "restored").context("cannot move restored data aside")?);
+    let restored = is_there.then(|| files::move_aside(&member, "restored")).transpose();
+    let restored = restored.context("cannot move restored data aside")?;
+    if is_kept {
+        files::publish(kept, &member).with_context(|| format!("cannot move {} back", kept.display()))?;
     }
-    files::publish(kept, &member).with_context(|| format!("cannot move {} back", kept.display()))?;
     Ok(restored)
 }
 
@@ -80,4 +90,34 @@ pub async fn stop() -> Result<()> {
 /// systemd refuses.
 pub async fn start() -> Result<()> {
     host::etcd_service().bring_up().await.context("cannot start etcd")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_never_takes_a_missing_disk_for_data_of_before() {
+        let home = tempfile::tempdir().unwrap();
+        let (kept, member) = (home.path().join("member.before-restore-1"), home.path().join("member"));
+        let error = undo(&kept, false).unwrap_err().to_string();
+        assert!(error.starts_with("neither "), "{error}");
+        let made = |path: &Path, text: &str| {
+            std::fs::create_dir(path).unwrap();
+            std::fs::write(path.join("data"), text).unwrap();
+        };
+        made(&member, "before");
+        assert_eq!(undo(&kept, false).unwrap(), None, "nothing was exchanged");
+        files::publish(&member, &kept).unwrap();
+        assert_eq!(undo(&kept, false).unwrap(), None, "cut off between the two");
+        files::publish(&member, &kept).unwrap();
+        made(&member, "restored");
+        let restored = undo(&kept, false).unwrap().expect("it was in place");
+        assert_eq!(std::fs::read_to_string(restored.join("data")).unwrap(), "restored");
+        assert_eq!(std::fs::read_to_string(member.join("data")).unwrap(), "before");
+        // All data was lost: what was restored is the only thing that there is, and goes aside.
+        let aside = undo(&home.path().join("member.before-restore-2"), true).unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(aside.join("data")).unwrap(), "before");
+        assert!(!member.exists() && undo(&kept, true).unwrap().is_none());
+    }
 }

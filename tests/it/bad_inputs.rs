@@ -175,6 +175,10 @@ const ACTIONS_OF_JUJU: &[Row] = &[
         "validation failed: (root).skip-backup : must be of type boolean, given \"perhaps\"",
     ),
     (
+        &["recover-quorum", "without=x"],
+        "without: x is not another unit of etcd; accepted: units, such as etcd/1,etcd/2",
+    ),
+    (
         &["recover-quorum", "confirm=5"],
         "validation failed: (root).confirm : must be of type boolean, given 5",
     ),

@@ -57,9 +57,13 @@ fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
     );
 
     killed_while_etcd_runs_alone(&model);
-    let (results, failure) = model.action("etcd/0", &CONFIRMED);
-    assert_eq!(failure, None, "{results}");
+    // Any hook goes on with it.
+    model.run(&["lab", "update-status", "etcd/0"]);
     nothing_forces_a_new_cluster(&model, "etcd/0");
+    all_keys_are_there(&model, "etcd/0");
+    let (results, failure) = model.action("etcd/0", &CONFIRMED);
+    let failure = failure.unwrap_or_else(|| panic!("it was recovered twice: {results}"));
+    assert!(failure.starts_with("a quorum of the 1 member answers"), "{failure}");
     let told = model.shown("etcd/0");
     assert!(told.contains(" Healthy with "), "{told}");
     let kept = model.shell("etcd/0", "ls -d /var/lib/etcd-charm/kept/member.before-recovery-*/wal");
@@ -115,8 +119,10 @@ fn a_survivor_that_was_restarted_is_recovered_too() {
     let after = model.shell("etcd/0", "cd /var/snap/etcd/current/member/snap && sha256sum db");
     assert_eq!(sum, after);
     nothing_forces_a_new_cluster(&model, "etcd/0");
-    let left = model.shell("etcd/0", "ls /var/snap/etcd/current");
-    assert_eq!(left.trim(), "member", "nothing is left of the attempt");
+    // What the attempt has made of the data is kept, for somebody might have written to it.
+    model.shell("etcd/0", "ls -d /var/snap/etcd/current/member.recovery-failed-*/wal");
+    let left = model.shell("etcd/0", "cat /var/lib/etcd-charm/recovery.json || true");
+    assert_eq!(left.trim(), "", "it is over");
     model.shell("etcd/0", "cp /root/db /var/snap/etcd/current/member/snap/db");
 
     let (results, failure) = model.action("etcd/0", &CONFIRMED);
@@ -129,4 +135,76 @@ fn a_survivor_that_was_restarted_is_recovered_too() {
     model.run(&["remove-unit", "etcd/1", "--force", "--no-prompt"]);
     model.run(&["lab", "update-status", "etcd"]);
     model.settle(1);
+}
+
+/// The recovered unit goes down, and both that were taken for lost come back: they would be a quorum of their own.
+#[test]
+fn a_majority_of_before_does_not_serve_while_the_recovered_unit_is_down() {
+    let model = Model::with_cluster(PRESENT, 3);
+    write_keys(&model);
+    let back = ["etcd/1", "etcd/2"];
+    for unit in back {
+        model.run(&["lab", "kill-machine", unit]);
+    }
+    let (results, failure) = model.action("etcd/0", &CONFIRMED);
+    assert_eq!(failure, None, "{results}");
+    model.etcdctl("etcd/0", "put after recovery");
+
+    model.run(&["lab", "kill-machine", "etcd/0"]);
+    for unit in back {
+        model.run(&["lab", "start-machine", unit]);
+    }
+    for unit in back {
+        model.run(&["lab", "update-status", unit]);
+    }
+    for unit in back {
+        let told = model.shown(unit);
+        assert!(told.contains("of before the quorum was recovered on etcd/0"), "{told}");
+        let runs = model.shell(unit, "systemctl is-active snap.etcd.etcd || true");
+        assert_ne!(runs.trim(), "active", "{unit}");
+        let (_, failure) = refused(&model, unit, &CONFIRMED);
+        assert!(failure.contains("the quorum was recovered on etcd/0 already"), "{failure}");
+    }
+
+    model.run(&["lab", "start-machine", "etcd/0"]);
+    model.run(&["lab", "update-status", "etcd"]);
+    model.settle(3);
+    for unit in back {
+        all_keys_are_there(&model, unit);
+        assert_eq!(model.etcdctl(unit, "get after --print-value-only").trim(), "recovery");
+    }
+    model.assert_no_hook_failed();
+}
+
+/// After a power cut the servers of all survivors are mute: their logs alone tell who knows most.
+#[test]
+fn survivors_that_answer_nothing_are_compared_by_their_logs() {
+    let model = Model::with_cluster(PRESENT, 5);
+    write_keys(&model);
+    for lost in ["etcd/2", "etcd/3", "etcd/4"] {
+        model.run(&["lab", "kill-machine", lost]);
+    }
+    for mute in ["etcd/0", "etcd/1"] {
+        model.shell(mute, "kill -KILL $(systemctl show -p MainPID --value snap.etcd.etcd)");
+    }
+    let (results, failure) = refused(&model, "etcd/0", &CONFIRMED);
+    assert!(failure.starts_with("nothing was changed: the log of etcd/1 cannot be compared"), "{failure}");
+    assert!(failure.ends_with("confirm=true without=etcd/1"), "{failure}");
+    let ends = |results: &Value, member: &str| {
+        let end = |key: &str| results["members"][member][key].as_str().unwrap().parse::<u64>().unwrap();
+        (end("log-term"), end("log-index"))
+    };
+    let own = ends(&results, "etcd0");
+    let (results, failure) = refused(&model, "etcd/1", &["recover-quorum"]);
+    assert_eq!(ends(&results, "etcd0"), own, "the other one has said so");
+    let best = if ends(&results, "etcd1") > own { "etcd/1" } else { "etcd/0" };
+    let other = if best == "etcd/0" { "etcd/1" } else { "etcd/0" };
+    assert!(failure.contains(best), "{failure}");
+    let (_, failure) = refused(&model, other, &CONFIRMED);
+    assert!(failure.contains(&format!("run recover-quorum on {best} instead")), "{failure}");
+    let (results, failure) = model.action(best, &CONFIRMED);
+    assert_eq!(failure, None, "{results}");
+    model.run(&["lab", "update-status", other]);
+    all_keys_are_there(&model, best);
+    all_keys_are_there(&model, other);
 }

@@ -1,7 +1,7 @@
 //! Snapshots come back: in a new application, over a running cluster, and whatever kills the restore.
 
-use crate::on_both_etcds;
 use crate::sim::{Kind, Model, given};
+use crate::{PRESENT, on_both_etcds};
 
 on_both_etcds!(
     a_snapshot_becomes_a_new_cluster,
@@ -168,6 +168,7 @@ fn a_restore_takes_the_whole_cluster_along(kind: Kind) {
         assert!(holds("old-") || holds("new-"), "neither the old nor the new data is whole after: {moment}");
     }
 
+    told_by_the_databag_alone(&model);
     assert!(keys(&model, "etcd/1", "put", 500, "new-"));
     let (results, failure) = model.action("etcd/1", &["restore", "skip-backup=false"]);
     assert_eq!(failure, None, "{results}");
@@ -182,6 +183,21 @@ fn a_restore_takes_the_whole_cluster_along(kind: Kind) {
     let kept = model.shell("etcd/1", "ls -d /var/lib/etcd-charm/kept/member.before-restore-*/wal");
     assert!(!kept.is_empty());
     model.assert_no_hook_failed();
+}
+
+/// All were told, and the leadership moves while the restored server is silent: nothing is taken back.
+fn told_by_the_databag_alone(model: &Model) {
+    let (results, failure) = model.action("etcd/1", &["restore"]);
+    assert_eq!(failure, None, "{results}");
+    model.run(&["lab", "leader", "etcd/0"]);
+    model.shell("etcd/1", "kill -KILL $(systemctl show -p MainPID --value snap.etcd.etcd)");
+    model.run(&["lab", "update-status", "etcd/1"]);
+    model.run(&["lab", "leader", "etcd/1"]);
+    model.run(&["lab", "update-status", "etcd"]);
+    model.settle(3);
+    for unit in ["etcd/0", "etcd/1", "etcd/2"] {
+        assert!(keys(model, unit, "compare", 500, "old-"), "{unit}");
+    }
 }
 
 /// Watched on the unit itself: the moments are short.
@@ -237,6 +253,31 @@ fn a_backup_of_v2_keys_comes_back(kind: Kind) {
         assert!(curl("etcd/0", "").contains(r#""value":"kept""#));
     } else {
         assert!(failure.is_some_and(|told| told.contains("is one of this very cluster")), "{results}");
+    }
+    model.assert_no_hook_failed();
+}
+
+/// The only unit with data loses its disk: what is left is a snapshot.
+#[test]
+fn a_cluster_whose_data_is_all_gone_begins_from_a_snapshot() {
+    let home = tempfile::tempdir().unwrap();
+    let model = Model::with_cluster(PRESENT, 1);
+    assert!(keys(&model, "etcd/0", "put", 500, "v"));
+    let snapshot = fetched_snapshot(&model, "etcd/0", &home, "v3");
+    model.shell("etcd/0", "systemctl stop snap.etcd.etcd && rm -r /var/snap/etcd/current/member");
+    model.run(&["lab", "update-status", "etcd/0"]);
+    let told = model.shown("etcd/0");
+    assert!(told.contains("blocked All data of the cluster is lost, no unit has any"), "{told}");
+    model.run(&["add-unit", "etcd"]);
+    model.run(&["attach-resource", "etcd", &format!("snapshot={snapshot}")]);
+    model.wait(&["--idle"]);
+    let told = model.shown("etcd/1");
+    assert!(told.contains("run the action restore on the leader"), "{told}");
+    let (results, failure) = model.action("etcd/0", &["restore"]);
+    assert_eq!(failure, None, "{results}");
+    model.settle(2);
+    for unit in ["etcd/0", "etcd/1"] {
+        assert!(keys(&model, unit, "compare", 500, "v"), "{unit}");
     }
     model.assert_no_hook_failed();
 }

@@ -9,6 +9,7 @@ use crate::etcd::{ClusterState, MemberId, OnDisk, Settings, read_config};
 use crate::event::Event;
 use crate::healed::Healed;
 use crate::host::volume::Content;
+use crate::recovering::{self, Recovery};
 use crate::restoring::Phase;
 use crate::storage::{self, Inside, Owner};
 use crate::world::{Data, Door, Moved, Place, Reading, Service, World};
@@ -56,7 +57,19 @@ fn check_joiner(w: &World) -> Verdict {
 fn check_whole(w: &World) -> Verdict {
     demand(w.host.moving.is_none(), "an upgrade is under way")?;
     let swapping = w.host.restore.as_ref().is_some_and(|journal| journal.phase == Phase::Swapping);
-    demand(!swapping, "a restore is half done: either data may be in place")
+    demand(!swapping, "a restore is half done: either data may be in place")?;
+    let is_recovering = w.host.recovery.as_ref().is_some_and(Recovery::is_half_done);
+    demand(!is_recovering, "a recovery is half done: the log may say more than what was agreed")
+}
+
+/// Never beside a quorum of the others.
+pub(super) fn check_finished_recovery(w: &World, recovery: &Recovery) -> Verdict {
+    demand(w.host.recovery.as_ref() == Some(recovery), "no recovery is under way")?;
+    demand(
+        matches!(recovery.phase, recovering::Phase::Alone | recovering::Phase::Recovered),
+        "the data of before is not kept yet, or is being put back",
+    )?;
+    demand(!recovery.is_half_done() || confirmed(w).is_err(), "a quorum of the others answers")
 }
 
 fn is_on_storage(w: &World) -> bool {

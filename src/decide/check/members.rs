@@ -5,6 +5,7 @@ use super::{Verdict, confirmed, data, demand};
 use crate::etcd::{Member, MemberId};
 use crate::event::Event;
 use crate::juju::{Status, UnitName};
+use crate::relations::cluster::UnitRecord;
 use crate::step::Removal;
 use crate::world::{Data, Door, Health, Leadership, World};
 
@@ -101,7 +102,19 @@ pub(super) fn check_stop(w: &World) -> Verdict {
     if has_expired {
         return Ok(());
     }
+    // The quorum was recovered elsewhere, by a later number than this unit's.
+    let number = |record: &UnitRecord| record.generation.as_ref().map_or(0, |one| one.number);
+    let agreed = w.peers.cluster.generation.as_ref().map_or(0, |one| one.number);
+    let others = w.peers.units.values().map(|peer| number(&peer.record));
+    let is_later = others.chain([agreed]).any(|other| other > number(&w.own_record()));
+    let recorded = w.own_record().member;
+    if is_later && confirmed(w).map_or(true, |all| all.iter().all(|one| Some(one.id) != recorded)) {
+        return Ok(());
+    }
     let members = confirmed(w)?;
+    if super::data::check_owner(w).is_err() && !matches!(w.etcd.door, Door::Open(_)) {
+        return Ok(());
+    }
     let replaced =
         w.own_status().is_some_and(|own| w.peers.cluster.cluster.is_some_and(|it| it != own.cluster));
     demand(replaced || members.iter().all(|member| !is_own(w, member)), "this unit still is a member")

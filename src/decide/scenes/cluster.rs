@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::followed;
 use super::super::worlds::{CLUSTER, authority, consumer, member, peer_of, status, unstarted};
-use super::machine::Speaks;
+use super::machine::{Machine, Speaks};
 use super::{EVENTS, Scene};
 use crate::etcd::{Alarm, AlarmKind, ClusterId, Member, MemberId, Version};
 use crate::juju::{Databag, UnitName};
 use crate::options::Options;
+use crate::recovering::Generation;
 use crate::relations::cluster::{ClusterRecord, UnitRecord};
 use crate::relations::trust::UnitTrust;
 use crate::world::{Answered, Door, Health, Leadership, Peer, Reading, Roster, V2Store, World};
@@ -127,6 +129,8 @@ pub(in super::super) struct Other {
     /// Its member is registered at this unit's address.
     pub is_at_this_address: bool,
     pub has_other_trust: bool,
+    /// The quorum was recovered there.
+    pub is_recovered: bool,
 }
 
 pub(super) fn juju() -> impl Strategy<Value = Juju> {
@@ -188,16 +192,17 @@ pub(super) fn other() -> impl Strategy<Value = Other> {
         prop_oneof![5 => Just(Heard::Healthy), 2 => Just(Heard::Nothing), 1 => Just(Heard::Leaderless)];
     let rare = || prop::bool::weighted(0.05);
     let version = prop_oneof![3 => Just(0), 1 => 0..VERSIONS.len()];
-    (0..5u32, room, listed(), published(), heard, version, rare(), rare()).prop_map(
-        |(number, room, listed, published, heard, version, is_at_this_address, has_other_trust)| Other {
+    (0..5u32, room, listed(), published(), heard, version, (rare(), rare(), rare())).prop_map(
+        |(number, room, listed, published, heard, version, flags)| Other {
             number,
             room,
             listed,
             published,
             heard,
             version,
-            is_at_this_address,
-            has_other_trust,
+            is_at_this_address: flags.0,
+            has_other_trust: flags.1,
+            is_recovered: flags.2,
         },
     )
 }
@@ -308,6 +313,7 @@ impl Other {
             version: 0,
             is_at_this_address: false,
             has_other_trust: false,
+            is_recovered: false,
         }
     }
 
@@ -317,8 +323,10 @@ impl Other {
 
     fn peer(&self) -> Peer {
         let trust = UnitTrust { trusted: Some(authority()), needed: Some(authority()) };
+        let record = self.published.record(&self.unit(), self.version);
+        let generation = self.is_recovered.then(|| Generation { number: 1, unit: self.unit() });
         Peer {
-            record: self.published.record(&self.unit(), self.version),
+            record: UnitRecord { generation, ..record },
             trust: if self.has_other_trust { UnitTrust::default() } else { trust },
             ..peer_of(&self.unit())
         }
@@ -332,11 +340,14 @@ impl Other {
         Some(listed)
     }
 
-    fn is_asked(&self, w: &World) -> bool {
+    fn is_asked(&self, w: &World, machine: &Machine) -> bool {
         let peer = w.peers.units.get(&self.unit());
         let Some(record) = peer.map(|peer| &peer.record).filter(|one| one.address.is_some()) else {
             return false;
         };
+        if !followed(&w.peers, &machine.host(w)).counts(record) {
+            return false;
+        }
         match (record.cluster, w.peers.cluster.cluster) {
             (Some(theirs), Some(wanted)) => theirs == wanted,
             _ => true,
@@ -358,7 +369,7 @@ impl Listed {
 /// Who is a member, and who says so.
 pub(super) fn gather(w: &mut World, scene: &Scene) {
     let machine = &scene.machine;
-    let answers = matches!(machine.speaks, Speaks::OfCluster | Speaks::OfAnother);
+    let answers = matches!(machine.speaks, Speaks::OfCluster | Speaks::OfAnother) && scene.is_believed(w);
     // A server that answers has told its name.
     let own = match machine.listed {
         Listed::Unstarted if answers => Listed::Learner,
@@ -370,12 +381,12 @@ pub(super) fn gather(w: &mut World, scene: &Scene) {
         .into_iter()
         .chain(scene.others.iter().filter_map(|other| other.member(scene.own)))
         .collect();
-    w.etcd.door = door(scene, own);
+    w.etcd.door = door(w, scene, own);
     let own_counts = w.own_status().is_some_and(|status| {
         scene.machine.is_restoring() || w.peers.cluster.cluster.is_none_or(|wanted| wanted == status.cluster)
     });
     let proves = own_counts && own == Listed::Voter && machine.has_quorum;
-    let has_asked = scene.others.iter().any(|other| other.is_asked(w));
+    let has_asked = scene.others.iter().any(|other| other.is_asked(w, machine));
     let voters = members.iter().filter(|member| !member.learner).count();
     w.etcd.roster = if !has_asked && !own_counts {
         Roster::NobodyToAsk
@@ -405,13 +416,16 @@ pub(super) fn gather(w: &mut World, scene: &Scene) {
     };
 }
 
-fn door(scene: &Scene, own: Listed) -> Door {
+fn door(w: &World, scene: &Scene, own: Listed) -> Door {
     let me = member(scene.own, matches!(own, Listed::Learner));
     let open = |cluster: ClusterId| {
         let raft_leader = Some(MemberId(100)).filter(|_| scene.machine.has_quorum);
         Door::Open(Box::new(crate::etcd::MemberStatus { cluster, raft_leader, ..status(&me) }))
     };
     match scene.machine.speaks {
+        Speaks::OfCluster | Speaks::OfAnother if !scene.is_believed(w) => {
+            Door::Mute("it was not asked".into())
+        }
         Speaks::Nothing => Door::Closed,
         Speaks::Unclearly => Door::Mute("connection refused".into()),
         Speaks::OfCluster => open(CLUSTER),

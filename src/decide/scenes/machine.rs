@@ -14,9 +14,10 @@ use crate::host::volume::{Content, Device, MountUnit};
 use crate::host::{Installed, Release};
 use crate::moving::Moving;
 use crate::options::Options;
+use crate::recovering::{self, Generation, Recovery};
 use crate::restoring::Journal;
 use crate::storage::{self, Attached, Inside, LABEL, MOUNT, Mounted, Owner};
-use crate::world::{Data, Door, Following, Leftover, LeftoverKind, Place, Reading, Service, World};
+use crate::world::{Data, Door, Following, Host, Leftover, LeftoverKind, Place, Reading, Service, World};
 
 const UUID: &str = "7e6d-1";
 const RULES: &str = include_str!("../../../templates/storage.conf");
@@ -83,6 +84,8 @@ pub(in super::super) enum Exchange {
     Restoring,
     Restored,
     Moving,
+    /// A recovery of the quorum has come so far.
+    Recovering(recovering::Phase),
 }
 
 /// etcd's file.
@@ -134,7 +137,7 @@ pub(in super::super) struct Machine {
     pub papers: Papers,
     pub is_restart_due: bool,
     pub is_refused: bool,
-    /// The machine was another application's.
+    /// It was another application's.
     pub is_foreign: bool,
     /// The earlier charm has left something, and somebody else starts etcd too.
     is_inherited: bool,
@@ -176,11 +179,15 @@ fn speaks() -> impl Strategy<Value = Speaks> {
     ]
 }
 
+fn recovering() -> impl Strategy<Value = Exchange> {
+    select(&recovering::PHASES[..]).prop_map(Exchange::Recovering)
+}
+
 /// What is there beside the data.
 fn surroundings() -> impl Strategy<Value = (Exchange, File, Installation, Papers)> {
     let exchange = prop_oneof![
         6 => Just(Exchange::None), 1 => Just(Exchange::Restoring), 1 => Just(Exchange::Restored),
-        1 => Just(Exchange::Moving)
+        1 => Just(Exchange::Moving), 1 => recovering()
     ];
     let file = prop_oneof![
         4 => Just(File::Grown), 1 => Just(File::None), 1 => Just(File::First), 1 => Just(File::Old)
@@ -252,6 +259,18 @@ impl Machine {
         matches!(self.exchange, Exchange::Restoring | Exchange::Restored)
     }
 
+    fn recovery(&self, w: &World) -> Option<Recovery> {
+        let Exchange::Recovering(phase) = self.exchange else { return None };
+        let kept = "member.before-recovery-1".into();
+        Some(Recovery { phase, kept, generation: Generation { number: 1, unit: w.unit.clone() } })
+    }
+
+    /// What counts for who is asked.
+    pub(super) fn host(&self, w: &World) -> Host {
+        let data = if self.disk == Disk::Empty { Data::Empty } else { Data::Present };
+        Host { data, recovery: self.recovery(w), ..w.host.clone() }
+    }
+
     fn is_on_storage(&self) -> bool {
         use Volume::{MountedUnreadable, OfAnother, Own, Taken, Unclaimed, Unmounted};
         matches!(self.volume, MountedUnreadable | OfAnother(_) | Own | Taken | Unclaimed | Unmounted)
@@ -263,6 +282,7 @@ impl Machine {
         self.place_data(w, scene);
         self.run(w);
         w.host.restore = self.journal();
+        w.host.recovery = self.recovery(w);
         w.host.moving = (self.exchange == Exchange::Moving).then(|| {
             Moving::new("3.5/stable", Installed { revision: "230".into(), version: "3.4.23".into() }, None)
         });
@@ -407,10 +427,11 @@ impl Machine {
         let phase = match self.exchange {
             Exchange::Restoring => "swapping",
             Exchange::Restored => "restored",
-            Exchange::None | Exchange::Moving => return None,
+            _ => return None,
         };
+        let restored = (phase == "restored").then(|| ANOTHER.to_string());
         let file = serde_json::json!({
-            "phase": phase, "kept": "member.before-restore-1", "old_cluster": CLUSTER.to_string(), "token": "t",
+            "phase": phase, "kept": "member.before-restore-1", "old_cluster": CLUSTER.to_string(), "token": "t", "restored": restored,
         });
         serde_json::from_value(file).ok()
     }

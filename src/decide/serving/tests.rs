@@ -133,3 +133,20 @@ fn an_address_is_given_out_only_when_the_certificate_names_it_and_stays_while_it
     w.consumers[0].ingress = Reading::Unknown("relation 7 not found".to_owned());
     assert_eq!(told(&w, "cluster:0").get("client-address-db-7"), None, "it stays");
 }
+
+/// A unit that sees no quorum tells how far its log goes; one that sees one says so, for the other may only be cut off.
+#[test]
+fn units_tell_what_a_choice_among_survivors_needs() {
+    let mut w = settled(0, &three());
+    let told = |w: &World, key: &str| {
+        let (_, changes) = publication(w, "t").unit.into_iter().next().unwrap();
+        changes.get(key).cloned().flatten()
+    };
+    assert_eq!((told(&w, "raft-log"), told(&w, "sees-quorum")), (None, None));
+    let end = crate::etcd::LogEnd { term: 3, index: 47 };
+    w.peers.units.values_mut().next().unwrap().record.log = Some(end);
+    assert_eq!(told(&w, "sees-quorum"), Some("yes".to_owned()));
+    w.etcd.roster = Roster::Unconfirmed { cause: "no quorum".into(), remembered: three() };
+    w.host.log_end = Reading::Known(end);
+    assert_eq!((told(&w, "raft-log"), told(&w, "sees-quorum")), (Some("3 47".to_owned()), None));
+}
