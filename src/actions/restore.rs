@@ -51,12 +51,13 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
         tell(tools, "finishing or undoing what was cut off").await;
         reconcile::run(context, Event::Look("restore".to_owned()), tools).await?;
     }
+    let resource = resource(tools).await?;
     let mut look = look().await?;
     let from_nothing = look.host.data == Data::Empty;
     if from_nothing {
         look.host.config = Some(file_for_nothing(context, tools).await?);
     }
-    let plan = plan(&look, parameters, tools).await?;
+    let plan = plan(&look, resource, parameters)?;
     let workshop = Workshop::open(&look.host.place.data)?;
     let content = extract(&plan, &workshop).await?;
     let bytes = content.bytes();
@@ -98,12 +99,14 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
     Ok(Report::of(results))
 }
 
-/// Nothing is changed before all of this holds.
-async fn plan(look: &Local, parameters: &Parameters, tools: &Tools) -> Result<Plan> {
-    let resource = tools.resource("snapshot").await.into_path();
-    let resource = resource.context(
+async fn resource(tools: &Tools) -> Result<PathBuf> {
+    tools.resource("snapshot").await.into_path().context(
         "no snapshot is attached, or an empty one: juju attach-resource etcd snapshot=FILE.gz, then run restore again",
-    )?;
+    )
+}
+
+/// Nothing is changed before all of this holds.
+fn plan(look: &Local, resource: PathBuf, parameters: &Parameters) -> Result<Plan> {
     let config = look.host.config.as_deref().map(etcd::read_config).transpose()?;
     let config =
         config.context("this unit has never run etcd: wait until it is active, then run restore again")?;
