@@ -17,7 +17,7 @@ fn refused(model: &Model, unit: &str, words: &[&str]) -> (Value, String) {
 }
 
 fn write_keys(model: &Model) {
-    let put = format!("for n in $(seq {KEYS}); do etcdctl put key$n value$n >/dev/null || exit 1; done");
+    let put = format!("for n in $(seq {KEYS}); do patiently etcdctl put key$n value$n >/dev/null || exit 1; done");
     model.shell("etcd/0", &format!("{ETCDCTL}\n{put}"));
 }
 

@@ -12,13 +12,12 @@ use serde_json::Value;
 /// Longest wait for a model to settle. Two cores carry two models at once.
 const SETTLE_S: u64 = 240;
 
-/// Shell: `etcdctl` with root's credentials, which asks again while a busy machine keeps the cluster from answering in time
-/// or from having a leader. What etcd refuses is told at once.
-pub const ETCDCTL: &str = r#"
-. /etc/profile.d/etcd.sh
-etcdctl() {
+/// Shell: `patiently etcdctl …` as root runs it asks again while a busy machine keeps the cluster from answering in time or
+/// from having a leader. What etcd refuses is told at once.
+pub const ETCDCTL: &str = r#". /etc/profile.d/etcd.sh
+patiently() {
     tries=0
-    until command etcdctl "$@" >/tmp/told 2>/tmp/refused; do
+    until "$@" >/tmp/told 2>/tmp/refused; do
         tries=$((tries+1))
         if [ $tries -ge 10 ] || ! grep -Eq 'deadline exceeded|timed out|leader changed|no leader' /tmp/refused; then
             cat /tmp/refused >&2
@@ -298,7 +297,7 @@ print(len(set(last.values())))"
 
     /// `etcdctl` on a unit, with the credentials that the charm sets for root; see [`ETCDCTL`].
     pub fn etcdctl(&self, unit: &str, words: &str) -> String {
-        self.shell(unit, &format!("{ETCDCTL}\netcdctl {words}"))
+        self.shell(unit, &format!("{ETCDCTL}\npatiently etcdctl {words}"))
     }
 
     /// What each unit of etcd tells a client's unit on an endpoint; not the addresses, which are Juju's.
