@@ -55,7 +55,7 @@ pub use access::why_refused;
 pub use checks::{COMMANDS, PLUGINS, SERVICES, is_own as is_own_check};
 pub use clients::{forgets_authority, look_again_s, to_share};
 pub use company::{Company, Errand, company, may_hold_lock};
-pub use generation::{Followed, followed, later_unit, next_number, rivals, seems_of_before};
+pub use generation::{Followed, followed, later_unit, next_generation, rivals, seems_of_before};
 pub use loss::{first_file, is_total as is_all_lost, who_may_have_data};
 pub use membership::may_retire;
 pub use minors::{is_first_on, lowest_published, why_not_yet};

@@ -2,6 +2,7 @@
 //! Invariant: whatever ends the run, a later one finishes the rebuilding or puts the data of before back, and never starts
 //! that member as if nothing had happened.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::etcd::MemberId;
 use crate::juju::UnitName;
 use crate::state::StateFile;
 
@@ -30,19 +32,25 @@ pub enum Phase {
 #[cfg(test)]
 pub(crate) const PHASES: [Phase; 4] = [Phase::Copying, Phase::Alone, Phase::GoingBack, Phase::Recovered];
 
-/// Which recovery a member is of: etcd itself knows no difference, cluster and members keep their ids.
+/// Which recovery a member is of: etcd itself knows no difference, cluster and members keep their ids. As text it is
+/// `2 etcd/0 8211f1d0f64f3269,91bc3c398fb3c146`: number, unit and what it replaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Generation {
     /// One higher than every earlier one's.
     pub number: u64,
     /// Where the quorum was recovered.
-    #[serde(with = "unit")]
     pub unit: UnitName,
+    /// Members of before, which are not to serve again: all that its unit knew of, but its own. Whoever joins afterwards has a
+    /// new id.
+    pub replaces: BTreeSet<MemberId>,
 }
 
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.number, self.unit)
+        let replaces: Vec<String> = self.replaces.iter().map(MemberId::to_string).collect();
+        let text = format!("{} {} {}", self.number, self.unit, replaces.join(","));
+        f.write_str(text.trim_end())
     }
 }
 
@@ -50,22 +58,28 @@ impl FromStr for Generation {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Generation> {
-        let (number, unit) = text.split_once(' ').context("a generation is a number and a unit")?;
-        Ok(Generation { number: number.parse()?, unit: unit.parse()? })
+        let (number, rest) = text.split_once(' ').context("a generation is a number and a unit")?;
+        let (unit, replaces) = rest.split_once(' ').unwrap_or((rest, ""));
+        let ids = replaces.split(',').filter(|id| !id.is_empty());
+        Ok(Generation {
+            number: number.parse()?,
+            unit: unit.parse()?,
+            replaces: ids.map(|id| Ok(id.parse()?)).collect::<Result<_>>()?,
+        })
     }
 }
 
-/// By its name.
-mod unit {
-    use super::UnitName;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(unit: &UnitName, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(unit)
+impl From<Generation> for String {
+    fn from(generation: Generation) -> String {
+        generation.to_string()
     }
+}
 
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<UnitName, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+impl TryFrom<String> for Generation {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> Result<Generation> {
+        text.parse()
     }
 }
 
@@ -143,7 +157,10 @@ mod tests {
     fn a_mark_survives_its_file_and_a_generation_the_databag() {
         let generation: Generation = "2 etcd/0".parse().unwrap();
         assert_eq!((generation.number, generation.to_string().as_str()), (2, "2 etcd/0"));
-        for odd in ["", "2", "etcd/0", "x etcd/0", "2 etcd"] {
+        let replacing: Generation = "3 etcd/1 1f,20".parse().unwrap();
+        assert_eq!(replacing.replaces, [MemberId(0x1f), MemberId(0x20)].into());
+        assert_eq!(replacing.to_string().parse::<Generation>().unwrap(), replacing);
+        for odd in ["", "2", "etcd/0", "x etcd/0", "2 etcd", "2 etcd/0 member"] {
             assert!(odd.parse::<Generation>().is_err(), "{odd}");
         }
         let recovery = Recovery::of(Path::new("/d/member.before-recovery-1"), generation);

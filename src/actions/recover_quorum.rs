@@ -21,7 +21,7 @@ use crate::juju::{Context, Tools, UnitName};
 use crate::observe;
 use crate::publish;
 use crate::reconcile;
-use crate::recovering::{Generation, Recovery};
+use crate::recovering::Recovery;
 use crate::world::{Data, Door, Roster, Tried, World};
 
 /// How long servers that have just been started may say nothing.
@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
 /// What Juju is told takes effect when the action ends, also with a failure; the mark on disk is there first.
 async fn rebuild(world: &World, tools: &Tools) -> Result<PathBuf> {
     let rebuild = Rebuild::prepare(&world.host, tools)?;
-    let generation = Generation { number: decide::next_number(world), unit: world.unit.clone() };
+    let generation = decide::next_generation(world);
     publish::generation(world, Some(&generation), tools).await?;
     let kept = rebuild.run(generation).await;
     let counts = Recovery::read().is_ok_and(|mark| mark.is_some_and(|mark| !mark.is_half_done()));

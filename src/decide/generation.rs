@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::etcd::MemberId;
 use crate::juju::{Status, UnitName};
 use crate::recovering::Generation;
 use crate::relations::cluster::UnitRecord;
-use crate::world::{Data, Host, Peers, World};
+use crate::world::{Data, Host, Peers, Roster, World};
 
 /// Whose word counts, by what the units have published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +45,20 @@ pub fn followed(peers: &Peers, host: &Host) -> Followed {
     }
 }
 
-/// The recovery that another one has to come after.
-pub fn next_number(w: &World) -> u64 {
-    newest(&w.peers, &w.host).first().map_or(1, |generation| generation.number.saturating_add(1))
+/// The one that a recovery on this unit begins.
+pub fn next_generation(w: &World) -> Generation {
+    let earlier = newest(&w.peers, &w.host);
+    let number = earlier.first().map_or(1, |generation| generation.number.saturating_add(1));
+    let remembered = match &w.etcd.roster {
+        Roster::Confirmed(members) | Roster::Unconfirmed { remembered: members, .. } => members.as_slice(),
+        Roster::NobodyToAsk => &[],
+    };
+    let told = w.peers.all().filter_map(|peer| peer.record.member);
+    let known = told.chain(remembered.iter().map(|member| member.id));
+    let known = known.chain(earlier.into_iter().flat_map(|generation| generation.replaces));
+    let own = [member_id(&w.peers, &w.host), w.own_status().map(|own| own.member)];
+    let replaces = known.filter(|id| !own.contains(&Some(*id))).collect();
+    Generation { number, unit: w.unit.clone(), replaces }
 }
 
 /// All recoveries of the highest number. What the application has agreed on counts where no unit of it is left.
@@ -73,17 +85,18 @@ fn own(peers: &Peers, host: &Host) -> Option<Generation> {
     recovered.map(|recovery| recovery.generation.clone()).or_else(published)
 }
 
-/// By what was published, this unit's data is of before the quorum was recovered elsewhere. A member that has joined since has
-/// another id than the one that was published.
+/// A later recovery has replaced this unit's member, as far as its data and databag tell which one that is.
 pub fn seems_of_before(peers: &Peers, host: &Host) -> bool {
-    let record = UnitRecord::read(&peers.own);
-    let has_joined = match (host.identity.map(|identity| identity.member), record.member) {
-        (Some(found), Some(published)) => found != published,
-        (_, published) => published.is_none() && record.address.is_none(),
-    };
-    let number = |generation: Option<&Generation>| generation.map_or(0, |one| one.number);
-    let own = own(peers, host);
-    host.data != Data::Empty && !has_joined && number(newest(peers, host).first()) > number(own.as_ref())
+    let number = own(peers, host).map_or(0, |own| own.number);
+    let member = member_id(peers, host);
+    // An address alone is what the earlier charm's units have published.
+    let has_voted = UnitRecord::read(&peers.own).address.is_some();
+    let replaces = |later: &Generation| member.map_or(has_voted, |id| later.replaces.contains(&id));
+    host.data != Data::Empty && newest(peers, host).iter().any(|one| one.number > number && replaces(one))
+}
+
+fn member_id(peers: &Peers, host: &Host) -> Option<MemberId> {
+    host.identity.map(|identity| identity.member).or(UnitRecord::read(&peers.own).member)
 }
 
 /// The same where nobody of the recovered cluster says that it is a member.
@@ -92,16 +105,14 @@ pub(super) fn is_of_before(w: &World) -> bool {
 }
 
 fn is_listed(w: &World) -> bool {
-    let own = w.host.identity.map(|identity| identity.member).or(w.own_record().member);
+    let own = w.own_status().map(|own| own.member).or(member_id(&w.peers, &w.host));
     w.members().is_some_and(|members| members.iter().any(|member| Some(member.id) == own))
 }
 
-/// What a unit publishes that votes.
+/// What a unit publishes that votes: whoever a quorum of the newest lists has joined since.
 pub(super) fn of_voter(w: &World) -> Option<Generation> {
-    if w.own_status().map(|own| own.member) == w.own_record().member && !seems_of_before(&w.peers, &w.host) {
-        return own(&w.peers, &w.host);
-    }
-    own_recovery(w).or_else(|| only(&newest(&w.peers, &w.host)))
+    let joined = is_listed(w).then(|| only(&newest(&w.peers, &w.host))).flatten();
+    own_recovery(w).or(joined).or_else(|| own(&w.peers, &w.host))
 }
 
 /// What was recovered on this unit and is not published yet.
@@ -165,7 +176,7 @@ mod tests {
     use super::super::worlds::*;
     use super::super::{Next, next};
     use super::*;
-    use crate::etcd::{Identity, MemberId};
+    use crate::etcd::{Identity, Member};
     use crate::juju::StatusKind;
     use crate::step::Step;
     use crate::world::{Door, Leadership, Roster, Service};
@@ -185,7 +196,8 @@ mod tests {
         let own = peer_of(&w.unit).record;
         publish(&mut w, &own);
         w.host.identity = Some(Identity { member: MemberId(101), cluster: CLUSTER });
-        w.peers.units.get_mut(&"etcd/0".parse().unwrap()).unwrap().record.generation = generation("1 etcd/0");
+        w.peers.units.get_mut(&"etcd/0".parse().unwrap()).unwrap().record.generation =
+            generation("1 etcd/0 65,66");
         w.etcd.door = Door::Mute("it was not asked".into());
         w.etcd.roster = Roster::Unconfirmed { cause: "no answer".into(), remembered: vec![] };
         w
@@ -194,7 +206,7 @@ mod tests {
     #[test]
     fn a_member_of_before_does_not_serve_and_joins_when_the_recovered_cluster_answers() {
         let mut w = back_again();
-        assert_eq!(followed(&w.peers, &w.host), Followed::Of("1 etcd/0".parse().unwrap()));
+        assert_eq!(followed(&w.peers, &w.host), Followed::Of("1 etcd/0 65,66".parse().unwrap()));
         assert_eq!(next(&w), Next::Do(Step::StopService), "the other one of before may be back too");
         (w.host.service, w.etcd.door) = (Service::Stopped, Door::Closed);
         let told = done(next(&w));
@@ -208,7 +220,19 @@ mod tests {
         let mut joined = status(&member(1, false));
         joined.member = MemberId(7);
         w.etcd.door = Door::Open(Box::new(joined));
-        assert_eq!(of_voter(&w), generation("1 etcd/0"));
+        w.etcd.roster =
+            Roster::Confirmed(vec![member(0, false), Member { id: MemberId(7), ..member(1, false) }]);
+        assert_eq!(of_voter(&w), generation("1 etcd/0 65,66"));
+        // It has told of its new member before it heard of the recovery.
+        let told = UnitRecord { member: Some(MemberId(7)), ..peer_of(&w.unit).record };
+        publish(&mut w, &told);
+        w.etcd.roster = Roster::Unconfirmed { cause: "no answer".into(), remembered: vec![] };
+        assert!(
+            !seems_of_before(&w.peers, &w.host),
+            "no moment without an answer takes it for one of before"
+        );
+        w.host.identity = None;
+        assert!(!seems_of_before(&w.peers, &w.host));
     }
 
     #[test]
@@ -218,7 +242,7 @@ mod tests {
         assert!(seems_of_before(&w.peers, &w.host) && !is_of_before(&w));
         w.etcd.door = Door::Open(Box::new(status(&member(1, false))));
         let told = publication(&w, "t").unit.remove(0).1;
-        assert_eq!(told["recovery"], Some("1 etcd/0".to_owned()));
+        assert_eq!(told["recovery"], Some("1 etcd/0 65,66".to_owned()));
     }
 
     #[test]
@@ -226,7 +250,9 @@ mod tests {
         let w = settled(1, &three());
         assert_eq!(followed(&w.peers, &w.host), Followed::Anybody);
         assert!(!seems_of_before(&w.peers, &w.host));
-        assert_eq!((next_number(&w), of_voter(&w)), (1, None));
+        assert_eq!(of_voter(&w), None);
+        let first = next_generation(&w);
+        assert_eq!(first.to_string(), "1 etcd/1 64,66", "all that are known but its own");
     }
 
     #[test]
@@ -236,12 +262,20 @@ mod tests {
         w.peers.units.get_mut(&"etcd/2".parse().unwrap()).unwrap().record.generation = generation("2 etcd/2");
         assert_eq!(agreed(&w), generation("2 etcd/2"));
         w = back_again();
-        w.peers.units.remove(&"etcd/0".parse().unwrap());
-        w.peers.cluster.generation = generation("1 etcd/0");
+        let gone: UnitName = "etcd/0".parse().unwrap();
+        w.peers.units.remove(&gone);
+        w.peers.cluster.generation = generation("1 etcd/0 65,66");
         w.host.service = Service::Stopped;
         assert!(is_of_before(&w));
+        assert!(why_down(&w).message.contains("bring etcd/0 back"), "Juju still knows it");
+        w.peers.expected.as_mut().unwrap().remove(&gone);
         assert!(why_down(&w).message.ends_with("otherwise run the action recover-quorum here"));
-        assert_eq!(next_number(&w), 2);
+        let second = next_generation(&w);
+        assert_eq!(
+            second.to_string(),
+            "2 etcd/1 66",
+            "whoever was replaced once stays so, but for the one that is recovered"
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ fn refused(model: &Model, unit: &str, words: &[&str]) -> (Value, String) {
 }
 
 fn write_keys(model: &Model) {
-    let put = format!("for n in $(seq {KEYS}); do patiently etcdctl put key$n value$n >/dev/null || exit 1; done");
+    let put =
+        format!("for n in $(seq {KEYS}); do patiently etcdctl put key$n value$n >/dev/null || exit 1; done");
     model.shell("etcd/0", &format!("{ETCDCTL}\n{put}"));
 }
 
@@ -149,6 +150,7 @@ fn a_majority_of_before_does_not_serve_while_the_recovered_unit_is_down() {
     let (results, failure) = model.action("etcd/0", &CONFIRMED);
     assert_eq!(failure, None, "{results}");
     model.etcdctl("etcd/0", "put after recovery");
+    model.wait(&["etcd/0", "--idle"]);
 
     model.run(&["lab", "kill-machine", "etcd/0"]);
     for unit in back {
@@ -205,6 +207,7 @@ fn survivors_that_answer_nothing_are_compared_by_their_logs() {
     let (results, failure) = model.action(best, &CONFIRMED);
     assert_eq!(failure, None, "{results}");
     model.run(&["lab", "update-status", other]);
+    model.wait(&[best, other, "--status", "active", "--message", "Healthy with 2 known peers", "--idle"]);
     all_keys_are_there(&model, best);
     all_keys_are_there(&model, other);
 }

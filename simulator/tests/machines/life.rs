@@ -100,6 +100,14 @@ async fn the_network_can_be_cut_and_healed_and_an_address_changed(kind: MachineK
     assert_eq!(said(second, "ip -4 -o addr show eth0 | wc -l").await, "1");
     second.reboot().await.unwrap();
     assert_eq!(greet(first, second, "10.213.0.77").await, "pong");
+
+    // Without power it does not even refuse.
+    let connect = "timeout 2 bash -c ': > /dev/tcp/10.213.0.77/1' 2>&1 | grep -q refused && echo refused || echo silent";
+    assert_eq!(said(first, connect).await, "refused");
+    second.kill().await.unwrap();
+    assert_eq!(said(first, connect).await, "silent");
+    second.start().await.unwrap();
+    assert_eq!(greet(first, second, "10.213.0.77").await, "pong");
 }
 
 async fn a_disk_fills_up_and_a_block_device_keeps_its_content(kind: MachineKind) {

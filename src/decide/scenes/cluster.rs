@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::super::followed;
-use super::super::worlds::{CLUSTER, authority, consumer, member, peer_of, status, unstarted};
+use super::super::worlds::{CLUSTER, authority, consumer, member, peer_of, status, three, unstarted};
 use super::machine::{Machine, Speaks};
 use super::{EVENTS, Scene};
 use crate::etcd::{Alarm, AlarmKind, ClusterId, Member, MemberId, Version};
@@ -324,7 +324,10 @@ impl Other {
     fn peer(&self) -> Peer {
         let trust = UnitTrust { trusted: Some(authority()), needed: Some(authority()) };
         let record = self.published.record(&self.unit(), self.version);
-        let generation = self.is_recovered.then(|| Generation { number: 1, unit: self.unit() });
+        let replaces =
+            three().into_iter().map(|member| member.id).filter(|id| id.0 != u64::from(100 + self.number));
+        let recovered = || Generation { number: 1, unit: self.unit(), replaces: replaces.collect() };
+        let generation = self.is_recovered.then(recovered);
         Peer {
             record: UnitRecord { generation, ..record },
             trust: if self.has_other_trust { UnitTrust::default() } else { trust },

@@ -1,5 +1,6 @@
 //! This unit's machine: what is installed, where its data is, what is half done.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -262,7 +263,11 @@ impl Machine {
     fn recovery(&self, w: &World) -> Option<Recovery> {
         let Exchange::Recovering(phase) = self.exchange else { return None };
         let kept = "member.before-recovery-1".into();
-        Some(Recovery { phase, kept, generation: Generation { number: 1, unit: w.unit.clone() } })
+        Some(Recovery {
+            phase,
+            kept,
+            generation: Generation { number: 1, unit: w.unit.clone(), replaces: BTreeSet::new() },
+        })
     }
 
     /// What counts for who is asked.

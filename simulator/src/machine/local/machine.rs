@@ -172,6 +172,8 @@ impl LocalMachine {
     async fn end(&self) -> Result<()> {
         let Some(keeper) = self.keeper() else { return Ok(()) };
         let made_inside = block::made_inside(self.first()).await?;
+        // Before anything dies in it: a machine without power says goodbye to nobody.
+        self.take_off_the_network()?;
         if let Some(Ok(first)) = self.first().map(ProcessId::of) {
             first.kill()?;
             first.wait_gone(DEATH_LIMIT).await?;
@@ -204,11 +206,19 @@ impl LocalMachine {
     /// What is left to do when nothing runs in the machine any more.
     async fn ended(&self, keeper: &ProcessId, made_inside: Vec<PathBuf>) -> Result<()> {
         keeper.wait_gone(DEATH_LIMIT).await?;
+        // The kernel takes a namespace away only later, and answers for it until then.
+        self.take_off_the_network()?;
         full::remove_cgroups(&self.cgroup())?;
         self.record().keeper = None;
         self.save()?;
         // What was made inside over files of its disk ends with the power, as a real machine's loop devices do.
         block::detach_each(made_inside).await
+    }
+
+    fn take_off_the_network(&self) -> Result<()> {
+        let Some(holder) = self.shared.running_holder() else { return Ok(()) };
+        let port = self.record().port.clone();
+        network::remove(holder.pid, &port)
     }
 
     /// Where the disk is seen from the host.

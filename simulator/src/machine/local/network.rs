@@ -105,3 +105,11 @@ pub fn plug(port: &str, connected: bool) -> String {
         format!("link set {port} nomaster\n")
     }
 }
+
+/// Takes a port and the card at its other end away, if they are still there.
+pub fn remove(holder: u32, port: &str) -> Result<()> {
+    match ip_in(holder, &format!("link del {port}\n")) {
+        Err(error) if format!("{error:#}").contains("Cannot find device") => Ok(()),
+        done => done,
+    }
+}
