@@ -67,7 +67,7 @@ mod tests {
         let mut w = refused();
         w.etcd.health.insert(member(1, false).id, Health::Unhealthy("unreachable".into()));
         let told = done(next(&w)).to_string();
-        let first = "blocked UnHealthy with 3 known peers: etcd1 (10.0.0.2) unreachable; etcd's users ";
+        let first = "blocked UnHealthy with 3 known peers: etcd1 (10.0.0.2) unreachable; see to that machine; if it is lost for good, juju remove-unit --force its unit; etcd's users ";
         assert!(told.starts_with(first), "{told}");
     }
 

@@ -112,7 +112,10 @@ mod tests {
             World { authority: crate::world::Authority { published, ..w.authority.clone() }, ..w };
         let refused =
             "blocked Certificate from easyrsa cannot be used: server certificate: it does not cover ";
-        assert_eq!(done(next(&asked_before)).to_string(), format!("{refused}{MOVED}"));
+        assert_eq!(
+            done(next(&asked_before)).to_string(),
+            format!("{refused}{MOVED}; {}", super::super::status::AGAIN)
+        );
     }
 
     #[test]

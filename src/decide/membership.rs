@@ -5,6 +5,7 @@
 //! - Data of a removed member is moved aside, never deleted, and only when a quorum says that it was removed.
 //! - A member is removed for a unit that is gone only when the remaining voters keep a working quorum.
 
+use super::status::AGAIN;
 use super::{
     Next, Waiting, addresses, healing, loss, minors, ports, quorum, restoring, service, starting, status,
 };
@@ -183,7 +184,7 @@ fn apply(w: &World, members: &[Member], peer_url: String) -> Next {
 fn replace_lost_member(w: &World, own: &Member) -> Next {
     match healing::why_not_give_up(w, own) {
         Some(why) => Next::Done(Status::blocked(format!(
-            "Data of member {} is lost and it cannot be replaced: {why}",
+            "Data of member {} is lost and it cannot be replaced: {why}; {AGAIN}",
             own.id
         ))),
         None => Next::Do(Step::RemoveMember { member: own.id, reason: Removal::DataLost }),

@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use super::status::AGAIN;
 use super::{Next, minors, service, upgrade};
 use crate::etcd::Version;
 use crate::host::Release;
@@ -103,8 +104,10 @@ pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<String> {
         (Some(_), Some(_)) => {
             let wanted = other_release(w)?;
             let in_vain = w.tried.in_vain("prepare-release").or(w.tried.in_vain("switch-release"));
-            let told = refusal(w).or(in_vain).map(|why| format!("bin-source: {why}"));
-            why_not(w, wanted).or(told)
+            let refused = refusal(w)
+                .map(|why| format!("bin-source: {why}: set the release before again, or a later one"));
+            let tried = || in_vain.map(|why| format!("bin-source: {why}; {AGAIN}"));
+            why_not(w, wanted).or(refused).or_else(tried)
         }
     }
 }
@@ -166,7 +169,10 @@ mod tests {
         let mut w = wants(OTHER, std::slice::from_ref(&new));
         w.host.upgrade_refused = Some(format!("{new}\nit did not serve\n"));
         converge_files(&mut w);
-        assert_eq!(done(next(&w)).to_string(), "blocked bin-source: it did not serve");
+        assert_eq!(
+            done(next(&w)).to_string(),
+            "blocked bin-source: it did not serve: set the release before again, or a later one"
+        );
         assert!(mend(&w).is_none());
         w.host.releases.current = Some(new);
         w.etcd.door = Door::Closed;

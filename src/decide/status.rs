@@ -82,6 +82,9 @@ pub fn alarm_first(w: &World, status: Status) -> Status {
     Status::blocked(format!("{}; {}", alarm.message, status.message))
 }
 
+/// What an operator does about a cause that is named, and no more.
+pub(super) const AGAIN: &str = "see to that, every hook tries again";
+
 /// All that is wrong with the options, in one line.
 pub(super) fn wrong_options(errors: &[OptionError]) -> Status {
     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -115,7 +118,8 @@ pub(super) fn sick_members(w: &World) -> Option<Status> {
     let members = w.members()?;
     let sick = list_of_sick(w, members);
     let known = known_peers(voters(members).count());
-    (!sick.is_empty()).then(|| Status::blocked(format!("UnHealthy with {known}: {sick}")))
+    let remedy = "see to that machine; if it is lost for good, juju remove-unit --force its unit";
+    (!sick.is_empty()).then(|| Status::blocked(format!("UnHealthy with {known}: {sick}; {remedy}")))
 }
 
 /// `etcd2 (10.0.0.3) unreachable, …`; a learner is on its way and not sick, and of those that leave it is told when all else is well.
@@ -144,7 +148,9 @@ pub fn is_quiet(etcd: &Etcd) -> bool {
 fn alarms(w: &World) -> Option<Status> {
     if let Reading::Unknown(cause) = &w.etcd.alarms {
         let known = known_peers(voters(w.members()?).count());
-        return Some(Status::blocked(format!("UnHealthy with {known}: alarms cannot be listed: {cause}")));
+        return Some(Status::blocked(format!(
+            "UnHealthy with {known}: alarms cannot be listed: {cause}; {AGAIN}"
+        )));
     }
     raised_alarm(w)
 }

@@ -14,6 +14,7 @@ pub(super) use detaching::why_hook_fails;
 pub(super) use elsewhere::{is_elsewhere, move_home, why_it_waits as why_it_is_elsewhere, why_not_start};
 
 use super::service::{self, DATA};
+use super::status::AGAIN;
 use super::{Next, Waiting, membership};
 use crate::event::Event;
 use crate::host::volume::{Content, Device, MountUnit};
@@ -112,7 +113,7 @@ pub(super) fn why_it_waits(w: &World) -> Option<String> {
     }
     let (attached, _) = usable(w)?;
     let error = w.tried.in_vain("move-data")?;
-    Some(format!("etcd's data was not moved to storage {}: {error}", attached.id))
+    Some(format!("etcd's data was not moved to storage {}: {error}; {AGAIN}", attached.id))
 }
 
 /// A leaving unit that has stopped gives its storage back with the data on it.
@@ -162,12 +163,17 @@ fn device(w: &World) -> Use {
     let volume = &w.host.volume;
     let Some(attached) = &w.storage else { return nothing_attached(w) };
     let id = &attached.id;
+    let unusable = |how: &str, why: &str| {
+        Use::Refused(format!(
+            "storage {id} cannot be {how}: {why}; {AGAIN}, or detach it (juju detach-storage {id})"
+        ))
+    };
     let device = match &attached.device {
         Reading::Known(device) => device,
-        Reading::Unknown(why) => return Use::Refused(format!("storage {id} cannot be used: {why}")),
+        Reading::Unknown(why) => return unusable("used", why),
     };
     if let Some(error) = w.tried.in_vain("format-storage").or(w.tried.in_vain("mount-storage")) {
-        return Use::Refused(format!("storage {id} cannot be used: {error}"));
+        return unusable("used", error);
     }
     match &volume.mounted {
         Some(other) if other.number != device.number => {
@@ -175,7 +181,7 @@ fn device(w: &World) -> Use {
             Use::Refused(format!("storage {id} cannot be used: {source} is mounted at {MOUNT}: unmount it"))
         }
         Some(mounted) => match &mounted.inside {
-            Reading::Unknown(why) => Use::Refused(format!("storage {id} cannot be read: {why}")),
+            Reading::Unknown(why) => unusable("read", why),
             Reading::Known(_) => guarded(w, device),
         },
         None => unmounted(w, attached, device),

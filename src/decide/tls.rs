@@ -2,6 +2,7 @@
 //!
 //! What is needed for the first start is here; what changes under a running server is in `trust`.
 
+use super::status::AGAIN;
 use super::{Next, authority, csr, status, trust};
 use crate::juju::Status;
 use crate::relations::changes;
@@ -50,7 +51,7 @@ pub(super) fn trouble(w: &World) -> Option<Status> {
         // This very hook asks for it.
         Answered::Refused(_) if is_news(w) => None,
         Answered::Refused(why) => {
-            Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}")))
+            Some(Status::blocked(format!("Certificate from {authority} cannot be used: {why}; {AGAIN}")))
         }
         Answered::Usable(_) => {
             trust::why_it_waits(w).or_else(|| withdrawn(w, authority)).or_else(|| refused(w, authority))

@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use super::status::AGAIN;
 use super::{Next, minors, release};
 use crate::etcd::{Channel, Minor, Track, Version};
 use crate::juju::{Status, UnitName};
@@ -105,7 +106,11 @@ pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<Status> {
     }
     if let Some((step, why)) = tried_in_vain(w) {
         let told = format!("channel {channel}: {why}");
-        return Some(if w.tried.not_yet(step) { Status::waiting(told) } else { Status::blocked(told) });
+        return Some(if w.tried.not_yet(step) {
+            Status::waiting(told)
+        } else {
+            Status::blocked(format!("{told}; {AGAIN}"))
+        });
     }
     let Way::Move(target) = way else { return None };
     let first = whose_turn(w, &target)?;
@@ -139,12 +144,12 @@ fn by_offer<'a>(w: &World, channel: &'a Channel, installed: Minor) -> Option<Way
     let offer = match &w.host.following {
         Following::Unasked | Following::Named => return None,
         Following::Busy(why) | Following::Unknown(why) => {
-            return Some(Way::No(format!("channel {channel}: {why}: snap list etcd on this unit")));
+            return Some(Way::No(format!("channel {channel}: {why}: see snap list etcd on this unit")));
         }
         Following::Another { offer } => offer,
     };
     Some(match (offer, channel.track) {
-        (Some(Reading::Unknown(why)), _) => Way::No(format!("channel {channel}: {why}")),
+        (Some(Reading::Unknown(why)), _) => Way::No(format!("channel {channel}: {why}; {AGAIN}")),
         // The move itself will tell.
         (None, Track::Minor(minor)) => Way::Move(Target { channel, minor, version: None }),
         (None, Track::Latest) => Way::No(format!(
@@ -156,7 +161,9 @@ fn by_offer<'a>(w: &World, channel: &'a Channel, installed: Minor) -> Option<Way
                 return Some(Way::Switch(channel));
             }
             match (offer.version.parse::<Version>(), track) {
-                (Err(error), _) => Way::No(format!("channel {channel}: {error}")),
+                (Err(error), _) => {
+                    Way::No(format!("channel {channel}: {error}: set channel={}", Channel::stable(installed)))
+                }
                 (Ok(version), Track::Minor(minor)) if version.minor_version() != minor => Way::No(format!(
                     "channel {channel}: the store has etcd {version} there: set channel={}",
                     Channel::stable(installed)
@@ -326,7 +333,11 @@ mod tests {
                 has("3.5.16", "240"),
                 "channel 3.4/edge: the store has etcd 3.5.16 there: set channel=3.4/stable",
             ),
-            ("latest/edge", unreachable, "channel latest/edge: cannot reach the snap store"),
+            (
+                "latest/edge",
+                unreachable,
+                "channel latest/edge: cannot reach the snap store; see to that, every hook tries again",
+            ),
             (
                 "latest/edge/fix",
                 None,

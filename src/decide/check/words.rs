@@ -7,7 +7,7 @@ use crate::juju::{Status, StatusKind};
 const CHARACTERS_MAX: usize = 1000;
 
 /// How a message tells the operator what to do: a command, an action, an option, or where to look.
-const REMEDIES: [&str; 26] = [
+const REMEDIES: [&str; 27] = [
     "correct ",
     "see to ",
     "juju ",
@@ -22,6 +22,7 @@ const REMEDIES: [&str; 26] = [
     "reinstall",
     "compact",
     "see the ",
+    "see snap ",
     "trying again",
     "name a release",
     "let all units",
@@ -47,21 +48,6 @@ const AWAITED: [&str; 7] = [
     "giving clients time",
 ];
 
-/// Messages that name a cause and leave the remedy to the reader.
-const UNAIDED: [&str; 11] = [
-    "etcd's data is in ",
-    "Cannot tell whether etcd is installed: ",
-    "Certificate from ",
-    "bin-source: ",
-    "etcd's data was not moved to storage ",
-    "etcd's data cannot leave its storage: ",
-    "storage ",
-    "Data of member ",
-    "etcd does not start: ",
-    "UnHealthy with ",
-    "channel ",
-];
-
 pub(super) fn check(status: &Status) -> Verdict {
     let words = &status.message;
     let is_one_line = !words.trim().is_empty() && !words.contains(['\n', '\r']) && words.trim() == words;
@@ -71,8 +57,7 @@ pub(super) fn check(status: &Status) -> Verdict {
     demand(!is_raw, "the message shows debug output")?;
     match status.kind {
         StatusKind::Blocked => {
-            let helps = REMEDIES.iter().any(|remedy| words.contains(remedy))
-                || UNAIDED.iter().any(|known| words.starts_with(known));
+            let helps = REMEDIES.iter().any(|remedy| words.contains(remedy));
             demand(helps, &format!("blocked without saying what to do: {words}"))
         }
         StatusKind::Waiting => {

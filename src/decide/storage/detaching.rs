@@ -1,6 +1,7 @@
 //! Storage that is taken away. Invariants: the hook that takes it does not succeed while the storage is mounted, so that Juju
 //! tries it again before the device goes; a member that the quorum needs keeps its data until that has been moved.
 
+use super::super::status::AGAIN;
 use super::super::{Next, Waiting, leaving, quorum, status};
 use super::{DATA, aside, is_on_storage, is_set_up, move_to};
 use crate::event::{DETACHING, Event};
@@ -86,7 +87,7 @@ fn move_home(w: &World) -> Option<Next> {
 
 /// What could not be moved stays where the cluster needs it. Where it does without, the data goes with its storage.
 fn keep(w: &World) -> Option<Next> {
-    let kept = |why: &str| Next::Done(cannot_go(why));
+    let kept = |why: &str| Next::Done(cannot_go(&format!("{why}; {AGAIN}")));
     let tried =
         ["move-data", "start-service"].into_iter().find_map(|step| Some((step, w.tried.in_vain(step)?)));
     if let Some((step, refusal)) = tried

@@ -4,6 +4,7 @@
 //! home under the restart lock; where it cannot tell which of two places counts, nothing is started.
 
 use super::super::Next;
+use super::super::status::AGAIN;
 use super::{DATA, aside, is_on_storage, move_to, usable};
 use crate::juju::Status;
 use crate::world::{Data, Door, Moved, Place, Service, World};
@@ -64,12 +65,12 @@ pub(in super::super) fn why_it_waits(w: &World) -> Option<Status> {
         return Some(if w.tried.not_yet("move-data") {
             Status::waiting(told)
         } else {
-            Status::blocked(told)
+            Status::blocked(format!("{told}; {AGAIN}"))
         });
     }
     let error = w.tried.in_vain("move-data-aside");
     let why = error.unwrap_or("which files the server has open cannot be seen");
-    Some(Status::blocked(format!("etcd's data is in {place} and is not moved to {DATA}: {why}")))
+    Some(Status::blocked(format!("etcd's data is in {place} and is not moved to {DATA}: {why}; {AGAIN}")))
 }
 
 fn is_open(w: &World) -> bool {

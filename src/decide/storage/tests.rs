@@ -98,7 +98,12 @@ fn only_an_empty_device_is_formatted_and_only_a_file_system_of_ours_is_mounted()
         );
     }
     w.storage = Some(Attached { id: ID.into(), device: Reading::Unknown("cannot find /dev/sdb".into()) });
-    assert_eq!(told(&w), "blocked storage data/0 cannot be used: cannot find /dev/sdb");
+    assert_eq!(
+        told(&w),
+        format!(
+            "blocked storage data/0 cannot be used: cannot find /dev/sdb; {AGAIN}, or detach it (juju detach-storage data/0)"
+        )
+    );
 }
 
 /// As the earlier charm has left it: mounted, with a file system that nobody labelled.
@@ -167,7 +172,7 @@ fn a_settled_member_moves_its_data_once_and_clears_up_behind_itself() {
     let Next::Do(Step::MoveData { to, settings, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
     assert_eq!((to, settings.data_dir.as_str()), (storage::DATA, storage::DATA));
     w.tried.in_vain.insert("move-data", "no space".into());
-    assert_eq!(told(&w), "blocked etcd's data was not moved to storage data/0: no space");
+    assert_eq!(told(&w), format!("blocked etcd's data was not moved to storage data/0: no space; {AGAIN}"));
     w.tried.in_vain.clear();
     mount(&mut w, Data::Present, owner("etcd/0", 3));
     let unfinished = aside(Moved::Unfinished, storage::DATA);
