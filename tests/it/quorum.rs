@@ -17,7 +17,8 @@ fn refused(model: &Model, unit: &str, words: &[&str]) -> (Value, String) {
 }
 
 fn write_keys(model: &Model) {
-    let put = format!("for n in $(seq {KEYS}); do etcdctl put key$n value$n >/dev/null || exit 1; done");
+    let put =
+        format!("for n in $(seq {KEYS}); do patiently etcdctl put key$n value$n >/dev/null || exit 1; done");
     model.shell("etcd/0", &format!("{ETCDCTL}\n{put}"));
 }
 
@@ -176,6 +177,15 @@ fn a_majority_of_before_does_not_serve_while_the_recovered_unit_is_down() {
     model.assert_no_hook_failed();
 }
 
+/// Term and index where a survivor's log ends, as the action tells them.
+pub fn log_end(results: &Value, member: &str) -> (u64, u64) {
+    let end = |key: &str| {
+        let told = results["members"][member][key].as_str();
+        told.and_then(|told| told.parse().ok()).unwrap_or_else(|| panic!("{member}: {results}"))
+    };
+    (end("log-term"), end("log-index"))
+}
+
 /// After a power cut the servers of all survivors are mute: their logs alone tell who knows most.
 #[test]
 fn survivors_that_answer_nothing_are_compared_by_their_logs() {
@@ -190,14 +200,10 @@ fn survivors_that_answer_nothing_are_compared_by_their_logs() {
     let (results, failure) = refused(&model, "etcd/0", &CONFIRMED);
     assert!(failure.starts_with("nothing was changed: the log of etcd/1 cannot be compared"), "{failure}");
     assert!(failure.ends_with("confirm=true without=etcd/1"), "{failure}");
-    let ends = |results: &Value, member: &str| {
-        let end = |key: &str| results["members"][member][key].as_str().unwrap().parse::<u64>().unwrap();
-        (end("log-term"), end("log-index"))
-    };
-    let own = ends(&results, "etcd0");
+    let own = log_end(&results, "etcd0");
     let (results, failure) = refused(&model, "etcd/1", &["recover-quorum"]);
-    assert_eq!(ends(&results, "etcd0"), own, "the other one has said so");
-    let best = if ends(&results, "etcd1") > own { "etcd/1" } else { "etcd/0" };
+    assert_eq!(log_end(&results, "etcd0"), own, "the other one has said so");
+    let best = if log_end(&results, "etcd1") > own { "etcd/1" } else { "etcd/0" };
     let other = if best == "etcd/0" { "etcd/1" } else { "etcd/0" };
     assert!(failure.contains(best), "{failure}");
     let (_, failure) = refused(&model, other, &CONFIRMED);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use juju_sim::machine::{MachineKind, Machines};
+use juju_sim::machine::{MachineKind, Machines, Sending};
 
 use crate::support::*;
 
@@ -93,6 +93,14 @@ async fn the_network_can_be_cut_and_healed_and_an_address_changed(kind: MachineK
     second.set_connected(false).await.unwrap();
     assert_eq!(greet(first, second, "10.213.0.11").await, "no way");
     second.set_connected(true).await.unwrap();
+    assert_eq!(greet(first, second, "10.213.0.11").await, "pong");
+    // What it hears still arrives, after a reboot too.
+    second.set_sending(Sending { is_lost: true, ..Sending::default() }).await.unwrap();
+    assert_eq!(greet(first, second, "10.213.0.11").await, "no way");
+    assert_eq!(greet(second, second, "10.213.0.11").await, "pong");
+    second.reboot().await.unwrap();
+    assert_eq!(greet(first, second, "10.213.0.11").await, "no way");
+    second.set_sending(Sending::default()).await.unwrap();
     assert_eq!(greet(first, second, "10.213.0.11").await, "pong");
     second.set_address("10.213.0.77".parse().unwrap()).await.unwrap();
     assert_eq!(second.spec().address.to_string(), "10.213.0.77");

@@ -16,7 +16,7 @@ use super::boot::{BootSpec, System, boot};
 use super::process::{DEATH_LIMIT, ProcessId};
 use super::record::{self, Record};
 use super::{Shared, block, disk, full, light, network};
-use crate::machine::{Machine, MachineKind, MachineSpec};
+use crate::machine::{Machine, MachineKind, MachineSpec, Sending};
 
 /// How long an orderly shutdown may take: systemd's own limit for one service is 90 s.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(100);
@@ -44,6 +44,7 @@ impl LocalMachine {
             keeper: None,
             port: String::new(),
             connected: true,
+            sending: Sending::default(),
             free_kib: None,
             blocks: BTreeMap::new(),
         };
@@ -151,6 +152,7 @@ impl LocalMachine {
         let keeper = boot(&self.shared.program(), &holder, &self.boot_spec()).await?;
         self.record().keeper = Some(keeper);
         self.save()?;
+        self.apply_sending(Sending::default())?;
         if self.record().free_kib.is_some() {
             self.apply_limit()?;
         }
@@ -209,6 +211,15 @@ impl LocalMachine {
         self.save()?;
         // What was made inside over files of its disk ends with the power, as a real machine's loop devices do.
         block::detach_each(made_inside).await
+    }
+
+    /// Changes what becomes of packets in the machine's own network namespace, from what was said of them `before`.
+    fn apply_sending(&self, before: Sending) -> Result<()> {
+        let sending = self.record().sending;
+        match self.first() {
+            Some(first) => network::set_sending(first, self.shared.options.subnet, before, sending),
+            None => Ok(()),
+        }
     }
 
     /// Where the disk is seen from the host.
@@ -320,6 +331,16 @@ impl Machine for LocalMachine {
             network::ip_in(holder.pid, &network::plug(&port, connected))?;
         }
         self.save()
+    }
+
+    async fn set_sending(&self, sending: Sending) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        let before = std::mem::replace(&mut self.record().sending, sending);
+        let applied = self.apply_sending(before);
+        if applied.is_err() {
+            self.record().sending = before;
+        }
+        self.save().and(applied)
     }
 
     async fn set_address(&self, address: Ipv4Addr) -> Result<()> {
