@@ -44,8 +44,8 @@ fn die_often(model: &Model, unit: &str, hook: &str) {
 
 /// Where a part of all calls is wanted: one of so many, so that a scenario takes half a minute.
 const STEP: u32 = 9;
-/// Another authority changes every member's file four times, and each change is a hook of its own on all units.
-const STEP_WHERE_HOOKS_ARE_MANY: u32 = 27;
+/// Where hooks are many, as with another authority, or long, as without a quorum.
+const LONG_STEP: u32 = 27;
 
 /// Does something to a cluster under a writer while every hook of all its units dies at one call after the other.
 fn killed_while(kind: Kind, units: u32, step: u32, work: impl FnOnce(&Model)) {
@@ -96,7 +96,7 @@ fn killed_at_every_call_while_a_cluster_moves_up() {
 
 #[test]
 fn killed_at_every_call_while_another_authority_takes_over() {
-    killed_while(PRESENT, 3, STEP_WHERE_HOOKS_ARE_MANY, |model| {
+    killed_while(PRESENT, 3, LONG_STEP, |model| {
         let before = certificates::authorities(model);
         model.run(&["config", "etcd", "certificate_authority=internal"]);
         certificates::changed(model, &before);
@@ -147,7 +147,7 @@ fn killed_at_every_call_while_a_lost_quorum_is_rebuilt() {
     for lost in ["etcd/1", "etcd/2"] {
         model.run(&["lab", "kill-machine", lost]);
     }
-    model.kill_every_hook(&model.units("etcd"), STEP);
+    model.kill_every_hook(&model.units("etcd"), LONG_STEP);
     let finished_by_a_hook = |told: &str| told.starts_with("a quorum of the 1 member answers");
     model.insist("etcd/0", &["recover-quorum", "confirm=true"], finished_by_a_hook);
     for lost in ["etcd/1", "etcd/2"] {
