@@ -338,9 +338,11 @@ print(len(set(last.values())))"
         application_units.iter().find(|unit| unit.replace('/', "") == *leader).unwrap().clone()
     }
 
-    /// Asserts that no hook of the whole model has failed so far.
+    /// Asserts that no hook of the whole model has failed so far but those that the test has killed, or their machine.
     pub fn assert_no_hook_failed(&self) {
-        let failed = self.failed_hooks();
+        let on_purpose = ["failed: signal: killed", "failed: the machine went down"];
+        let mut failed = self.failed_hooks();
+        failed.retain(|line| !on_purpose.iter().any(|end| line.ends_with(end)));
         assert!(failed.is_empty(), "{}", failed.join("\n"));
     }
 

@@ -1,7 +1,7 @@
 //! What takes minutes, or needs of the kernel what not every computer's has: `scripts/test` leaves this module out of its
 //! list, `scripts/faults` runs it.
 
-use super::{GAP_MS, cluster};
+use super::{GAP_MS, cluster, the_raft_leader_is_cut_off};
 use crate::quorum::log_end;
 use crate::sim::{Model, Writer};
 
@@ -26,6 +26,30 @@ fn all_links_are_slow_and_lossy() {
     writer.pause().verify();
     model.assert_one_cluster();
     model.assert_no_hook_failed();
+}
+
+/// Hooks that look at servers which do not answer take their time.
+fn both_sides_tell(model: &Model, leader: &str) {
+    model.run(&["lab", "update-status", "etcd"]);
+    for unit in model.units("etcd") {
+        let told = model.shown(&unit);
+        if unit == leader {
+            assert!(told.starts_with("blocked ") && told.contains("no quorum"), "{unit}: {told}");
+        } else {
+            let is_told = told.contains("UnHealthy with 3 known peers") && told.contains("unreachable");
+            assert!(is_told, "{unit}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_is_told_of_on_both_sides() {
+    the_raft_leader_is_cut_off(&[], both_sides_tell);
+}
+
+#[test]
+fn a_one_way_cut_is_told_of_on_both_sides() {
+    the_raft_leader_is_cut_off(&["--one-way"], both_sides_tell);
 }
 
 const RECOVER: [&str; 2] = ["recover-quorum", "confirm=true"];

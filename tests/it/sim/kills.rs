@@ -76,11 +76,11 @@ impl Model {
 
     /// Hooks were killed, and none failed by itself.
     pub fn assert_only_killed_hooks_failed(&self) {
-        let (killed, failed): (Vec<_>, Vec<_>) =
-            self.failed_hooks().into_iter().partition(|line| line.ends_with("failed: signal: killed"));
-        assert!(failed.is_empty(), "{}", failed.join("\n"));
-        assert!(!killed.is_empty(), "no hook was killed");
-        eprintln!("{} hooks were killed", killed.len());
+        let failed = self.failed_hooks();
+        let killed = failed.iter().filter(|line| line.ends_with("failed: signal: killed")).count();
+        assert!(killed > 0, "no hook was killed");
+        eprintln!("{killed} hooks were killed");
+        self.assert_no_hook_failed();
     }
 
     /// All members say the same of one cluster, and no server would throw members out at its next start.

@@ -152,7 +152,6 @@ impl LocalMachine {
         let keeper = boot(&self.shared.program(), &holder, &self.boot_spec()).await?;
         self.record().keeper = Some(keeper);
         self.save()?;
-        self.apply_sending(Sending::default())?;
         if self.record().free_kib.is_some() {
             self.apply_limit()?;
         }
@@ -162,7 +161,8 @@ impl LocalMachine {
             self.end().await?;
             return Err(error.context(format!("cannot boot {}", self.record().hostname)));
         }
-        Ok(())
+        // Last: a booted system sets its network up by itself, and clears rules that are not its own.
+        self.apply_sending(Sending::default())
     }
 
     async fn wait_until_up(&self) -> Result<()> {
