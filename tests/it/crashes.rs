@@ -137,6 +137,7 @@ fn killed_at_every_call_while_a_snapshot_is_restored() {
     for unit in &units {
         assert!(restoring::keys(&model, unit, "compare", 500, "old-"), "{unit}");
     }
+    model.note_keys(500);
 }
 
 /// The action dies too, and so do the hooks of the members of before, which join the recovered one.
@@ -158,4 +159,5 @@ fn killed_at_every_call_while_a_lost_quorum_is_rebuilt() {
     for unit in model.units("etcd") {
         assert!(restoring::keys(&model, &unit, "compare", 500, "kept-"), "{unit}");
     }
+    model.note_keys(500);
 }

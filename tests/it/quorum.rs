@@ -81,6 +81,7 @@ fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
     }
     let aside = model.shell("etcd/2", "ls -d /var/lib/etcd-charm/kept/member.*");
     assert!(!aside.is_empty(), "its old data was kept");
+    model.note_keys(KEYS);
     model.assert_no_hook_failed();
 }
 
@@ -136,6 +137,7 @@ fn a_survivor_that_was_restarted_is_recovered_too() {
     model.run(&["remove-unit", "etcd/1", "--force", "--no-prompt"]);
     model.run(&["lab", "update-status", "etcd"]);
     model.settle(1);
+    model.note_keys(KEYS);
 }
 
 /// The recovered unit goes down, and both that were taken for lost come back: they would be a quorum of their own.
@@ -174,6 +176,7 @@ fn a_majority_of_before_does_not_serve_while_the_recovered_unit_is_down() {
         all_keys_are_there(&model, unit);
         assert_eq!(model.etcdctl(unit, "get after --print-value-only").trim(), "recovery");
     }
+    model.note_keys(KEYS + 1);
     model.assert_no_hook_failed();
 }
 
@@ -213,4 +216,5 @@ fn survivors_that_answer_nothing_are_compared_by_their_logs() {
     model.run(&["lab", "update-status", other]);
     all_keys_are_there(&model, best);
     all_keys_are_there(&model, other);
+    model.note_keys(KEYS);
 }

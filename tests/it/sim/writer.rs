@@ -22,8 +22,9 @@ impl<'a> Writer<'a> {
     /// Starts once the consumer has its credentials, and returns when the first write is acknowledged.
     pub fn start(model: &'a Model, unit: &str) -> Writer<'a> {
         let script = WRITER.replace("{tag}", &unit.replace('/', "-"));
-        let child =
-            model.start(&["ssh", unit, &format!("rm -f {DATA}/stop; exec python3 {script} write {DATA}")]);
+        // What an earlier writer has left there would pass for this one's.
+        model.shell(unit, &format!("rm -f {DATA}/stop {DATA}/acknowledged"));
+        let child = model.start(&["ssh", unit, &format!("exec python3 {script} write {DATA}")]);
         let writer = Writer { model, unit: unit.to_owned(), child };
         wait_until("the first acknowledged write", Duration::from_secs(30), || {
             !model.shell(unit, &format!("cat {DATA}/acknowledged 2>/dev/null || true")).is_empty()
