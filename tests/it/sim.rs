@@ -129,7 +129,7 @@ impl Model {
     fn story(&self) -> String {
         let output =
             |arguments: &[&str]| String::from_utf8_lossy(&self.attempt(arguments).stdout).into_owned();
-        format!("{}\n{}", output(&["status"]), output(&["debug-log", "--replay", "-n", "120"]))
+        format!("{}\n{}", output(&["status"]), output(&["debug-log", "--no-tail", "-n", "120"]))
     }
 
     /// One that makes elliptic keys: RSA's take longer than everything else that most models do. The tests of deploying,
