@@ -108,6 +108,14 @@ async fn the_network_can_be_cut_and_healed_and_an_address_changed(kind: MachineK
     assert_eq!(said(second, "ip -4 -o addr show eth0 | wc -l").await, "1");
     second.reboot().await.unwrap();
     assert_eq!(greet(first, second, "10.213.0.77").await, "pong");
+
+    // Nothing answers for a machine without power, though its network namespace is still there.
+    let held = std::fs::File::open(format!("/proc/{}/ns/net", second.init_pid().unwrap())).unwrap();
+    second.kill().await.unwrap();
+    let call = "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => \"10.213.0.77\", PeerPort => 77, Timeout => 2) or print $!'";
+    let told = said(first, call).await;
+    assert!(!told.is_empty() && !told.contains("refused"), "{told}");
+    drop(held);
 }
 
 async fn a_disk_fills_up_and_a_block_device_keeps_its_content(kind: MachineKind) {

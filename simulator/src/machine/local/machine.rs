@@ -206,6 +206,9 @@ impl LocalMachine {
     /// What is left to do when nothing runs in the machine any more.
     async fn ended(&self, keeper: &ProcessId, made_inside: Vec<PathBuf>) -> Result<()> {
         keeper.wait_gone(DEATH_LIMIT).await?;
+        if let Some(holder) = self.shared.running_holder() {
+            network::remove_port(holder.pid, &self.record().port)?;
+        }
         full::remove_cgroups(&self.cgroup())?;
         self.record().keeper = None;
         self.save()?;

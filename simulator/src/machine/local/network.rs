@@ -112,6 +112,15 @@ pub fn plug(port: &str, connected: bool) -> String {
     }
 }
 
+/// Take the wire of a machine that is off away from the switch. The kernel removes it with the machine's network namespace, but in
+/// its own time: until then it would answer for the dead machine, that nothing listens there.
+pub fn remove_port(holder: u32, port: &str) -> Result<()> {
+    match ip_in(holder, &format!("link del {port}\n")) {
+        Err(error) if format!("{error:#}").contains("Cannot find device") => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Change what becomes of the packets that leave a machine, whose first process this is.
 pub fn set_sending(first: u32, subnet: Subnet, before: Sending, now: Sending) -> Result<()> {
     if before.is_lost != now.is_lost {
