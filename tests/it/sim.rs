@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// What a reader of a failed test needs.
-    fn story(&self) -> String {
+    pub fn story(&self) -> String {
         let output =
             |arguments: &[&str]| String::from_utf8_lossy(&self.attempt(arguments).stdout).into_owned();
         format!("{}\n{}", output(&["status"]), output(&["debug-log", "--no-tail", "-n", "120"]))

@@ -126,7 +126,8 @@ fn two_of_three_are_lost_and_come_back_while_the_recovered_unit_is_down() {
         for unit in lost {
             model.run(&["lab", "update-status", unit]);
             let told = model.shown(unit);
-            assert!(told.contains("of before the quorum was recovered on etcd/0"), "{told}");
+            let is_told = told.contains("of before the quorum was recovered on etcd/0");
+            assert!(is_told, "{unit}: {told}\n{}\n{}", model.run(&["show-unit", unit]), model.story());
         }
         start_machines(&model, &["etcd/0"]);
         // A hook that died with its machine runs again first.
