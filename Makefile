@@ -16,7 +16,7 @@ export JUJU_SIM_IMAGE := $(CURDIR)/.cache/image
 # What the machines of the demo are: light (namespaces) or full (booted, with systemd and snapd).
 MACHINES ?= light
 
-.PHONY: help setup charm sim image demo test test-full lint clean
+.PHONY: help setup charm sim image demo test test-full faults lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -49,6 +49,10 @@ test: lint sim image ## all tests, against real etcd
 test-full: lint sim image ## the long scenarios on booted machines, with a table at the end
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
 	@scripts/test-full
+
+faults: lint sim ## hooks killed at every call, cut and broken machines under writers, with a table at the end
+	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
+	@scripts/faults
 
 clean: ## remove what was built and downloaded
 	rm -rf target .cache etcd_*.charm

@@ -220,10 +220,18 @@ pub struct Wait {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "fields are named after the words of the command line")]
 pub enum Lab {
-    /// Cut the unit's machine off the network of the model, or plug it in again.
+    /// Cut the unit's machine off the network of the model, or, one way, let only what it sends be lost.
     Cut {
         unit: String,
+        one_way: bool,
     },
+    /// Let packets that the unit's machine sends come late, and lose some of them.
+    Slow {
+        unit: String,
+        delay_ms: u64,
+        loss_percent: u8,
+    },
+    /// Plug the machine in again, and let everything that it sends arrive at once.
     Heal {
         unit: String,
     },
@@ -253,6 +261,12 @@ pub enum Lab {
         after: bool,
         /// Later hooks die too, each this many calls later; 0: only one.
         step: u32,
+        /// Each hook has its own count, which begins at `call` again once the hook has come through.
+        each: bool,
+    },
+    /// Forget what `KillHook` has ordered.
+    SpareHooks {
+        unit: String,
     },
     /// SIGKILL the process of the hook or action that runs now. `Failed` when there is none.
     KillRunning {

@@ -38,6 +38,17 @@ pub struct MachineSpec {
     pub kind: MachineKind,
 }
 
+/// What becomes of the packets that a machine sends; all arrive at once unless something is said here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// None arrives; the machine goes on hearing the others.
+    pub is_lost: bool,
+    /// How much later each arrives.
+    pub delay_ms: u64,
+    /// How many of a hundred are lost.
+    pub loss_percent: u8,
+}
+
 /// All machines of one model, and the network between them.
 #[async_trait]
 pub trait Machines: Send + Sync {
@@ -85,6 +96,11 @@ pub trait Machine: Send + Sync {
     async fn reboot(&self) -> Result<()>;
     /// Cut it off the model's network, or plug it in again.
     async fn set_connected(&self, connected: bool) -> Result<()>;
+    /// Lose or delay what it sends.
+    ///
+    /// # Errors
+    /// Also where this kernel cannot delay packets.
+    async fn set_sending(&self, sending: Sending) -> Result<()>;
     /// Change its address.
     async fn set_address(&self, address: Ipv4Addr) -> Result<()>;
     /// Leave only `free_kib` KiB free on its disk; `None` gives all space back.

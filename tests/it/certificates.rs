@@ -117,7 +117,7 @@ fn another_authority_takes_over_under_load(kind: Kind) {
 }
 
 /// The consumer has a certificate of its own of the authority that is used now.
-fn known_under_it(model: &Model) {
+pub fn known_under_it(model: &Model) {
     model.assert_known_by_their_own(&["consumer"]);
     let verify = "cd /var/lib/consumer && openssl verify -CAfile ca.crt -untrusted client.crt client.crt";
     assert!(model.shell("consumer/0", verify).contains(": OK"));
@@ -171,7 +171,7 @@ const KILL_IN_EACH_PHASE: &str = "cd /var/snap/etcd/common && cp server.crt /tmp
     when '[ $(grep -c BEGIN ca.crt) = 1 ]'";
 
 /// Waits until all members have settled on one other authority.
-fn changed(model: &Model, before: &str) {
+pub fn changed(model: &Model, before: &str) {
     wait_until("another authority", Duration::from_secs(60), || authorities(model) != before);
     model.settle(3);
     let now = authorities(model);
@@ -187,6 +187,6 @@ fn changed(model: &Model, before: &str) {
 
 const CA: &str = "cat /var/snap/etcd/common/ca.crt";
 
-fn authorities(model: &Model) -> String {
+pub fn authorities(model: &Model) -> String {
     model.shell("etcd/0", CA)
 }

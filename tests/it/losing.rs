@@ -40,6 +40,7 @@ fn a_power_cut_of_all_machines_loses_nothing(kind: Kind) {
     }
     model.settle(3);
     assert_eq!(model.etcdctl("etcd/2", "get before --print-value-only").trim(), "cut");
+    model.note_keys(1);
     model.assert_no_hook_failed();
 }
 
@@ -69,11 +70,12 @@ fn a_member_whose_disk_was_emptied_joins_again() {
         line.unwrap_or(members).split(',').next().unwrap_or_default().to_owned()
     };
     let before = id("etcd/0");
-    model.shell("etcd/1", "systemctl stop snap.etcd.etcd && rm -r /var/snap/etcd/current/member");
+    model.harm("etcd/1", "systemctl stop snap.etcd.etcd && rm -r /var/snap/etcd/current/member");
     model.run(&["lab", "update-status", "etcd"]);
     model.settle(3);
     assert_ne!(id("etcd/0"), before, "it came back as the member that it had been");
     assert_eq!(model.etcdctl("etcd/1", "get kept --print-value-only").trim(), "yes");
+    model.note_keys(1);
     model.assert_no_hook_failed();
 }
 
@@ -89,17 +91,17 @@ fn a_member_with_damaged_data_joins_anew_and_once_a_day_only() {
     model.deploy_consumer("consumer");
     model.wait(&["consumer", "--status", "active", "--idle"]);
     let writer = Writer::start(&model, "consumer/0");
-    model.shell("etcd/1", OVERWRITTEN);
+    model.harm("etcd/1", OVERWRITTEN);
     model.run(&["lab", "update-status", "etcd/1"]);
     model.wait(&["etcd/1", "--status", "active", "--message", "its member replaced at", "--idle"]);
     model.settle(3);
     model.shell("etcd/1", "find / -xdev -name 'member.damaged-*' -type d | grep .");
-    model.shell("etcd/2", WITHOUT_LOG);
+    model.harm("etcd/2", WITHOUT_LOG);
     model.run(&["lab", "update-status", "etcd/2"]);
     model.settle(3);
 
     // The next copy is damaged too.
-    model.shell("etcd/1", WITHOUT_LOG);
+    model.harm("etcd/1", WITHOUT_LOG);
     model.run(&["lab", "update-status", "etcd/1"]);
     model.wait(&["etcd/1", "--status", "blocked", "--message", "remove this unit and add another", "--idle"]);
     assert!(model.etcdctl("etcd/0", "member list").contains(", etcd1, "), "it is still a member");

@@ -23,6 +23,7 @@ mod documentation;
 mod echoes;
 mod elsewhere;
 mod endpoints;
+mod faults;
 mod hostile;
 mod internal_authority;
 mod locks;

@@ -81,6 +81,7 @@ fn a_lost_quorum_is_rebuilt_from_a_survivor(kind: Kind) {
     }
     let aside = model.shell("etcd/2", "ls -d /var/lib/etcd-charm/kept/member.*");
     assert!(!aside.is_empty(), "its old data was kept");
+    model.note_keys(KEYS);
     model.assert_no_hook_failed();
 }
 
@@ -136,6 +137,7 @@ fn a_survivor_that_was_restarted_is_recovered_too() {
     model.run(&["remove-unit", "etcd/1", "--force", "--no-prompt"]);
     model.run(&["lab", "update-status", "etcd"]);
     model.settle(1);
+    model.note_keys(KEYS);
 }
 
 /// The recovered unit goes down, and both that were taken for lost come back: they would be a quorum of their own.
@@ -175,7 +177,17 @@ fn a_majority_of_before_does_not_serve_while_the_recovered_unit_is_down() {
         all_keys_are_there(&model, unit);
         assert_eq!(model.etcdctl(unit, "get after --print-value-only").trim(), "recovery");
     }
+    model.note_keys(KEYS + 1);
     model.assert_no_hook_failed();
+}
+
+/// Term and index where a survivor's log ends, as the action tells them.
+pub fn log_end(results: &Value, member: &str) -> (u64, u64) {
+    let end = |key: &str| {
+        let told = results["members"][member][key].as_str();
+        told.and_then(|told| told.parse().ok()).unwrap_or_else(|| panic!("{member}: {results}"))
+    };
+    (end("log-term"), end("log-index"))
 }
 
 /// After a power cut the servers of all survivors are mute: their logs alone tell who knows most.
@@ -192,14 +204,10 @@ fn survivors_that_answer_nothing_are_compared_by_their_logs() {
     let (results, failure) = refused(&model, "etcd/0", &CONFIRMED);
     assert!(failure.starts_with("nothing was changed: the log of etcd/1 cannot be compared"), "{failure}");
     assert!(failure.ends_with("confirm=true without=etcd/1"), "{failure}");
-    let ends = |results: &Value, member: &str| {
-        let end = |key: &str| results["members"][member][key].as_str().unwrap().parse::<u64>().unwrap();
-        (end("log-term"), end("log-index"))
-    };
-    let own = ends(&results, "etcd0");
+    let own = log_end(&results, "etcd0");
     let (results, failure) = refused(&model, "etcd/1", &["recover-quorum"]);
-    assert_eq!(ends(&results, "etcd0"), own, "the other one has said so");
-    let best = if ends(&results, "etcd1") > own { "etcd/1" } else { "etcd/0" };
+    assert_eq!(log_end(&results, "etcd0"), own, "the other one has said so");
+    let best = if log_end(&results, "etcd1") > own { "etcd/1" } else { "etcd/0" };
     let other = if best == "etcd/0" { "etcd/1" } else { "etcd/0" };
     assert!(failure.contains(best), "{failure}");
     let (_, failure) = refused(&model, other, &CONFIRMED);
@@ -210,4 +218,5 @@ fn survivors_that_answer_nothing_are_compared_by_their_logs() {
     model.wait(&[best, other, "--status", "active", "--message", "Healthy with 2 known peers", "--idle"]);
     all_keys_are_there(&model, best);
     all_keys_are_there(&model, other);
+    model.note_keys(KEYS);
 }

@@ -41,14 +41,14 @@ for start in range(0, count, 100):
 print("done")
 "#;
 
-fn keys(model: &Model, unit: &str, what: &str, count: usize, mark: &str) -> bool {
+pub fn keys(model: &Model, unit: &str, what: &str, count: usize, mark: &str) -> bool {
     let script = format!("python3 - {what} {count} {mark} <<'END'\n{KEYS}\nEND");
     let output = model.attempt(&["ssh", unit, &script]);
     String::from_utf8_lossy(&output.stdout).trim() == "done"
 }
 
 /// Takes a snapshot and fetches it from the unit; where it is on the host.
-fn fetched_snapshot(model: &Model, unit: &str, home: &tempfile::TempDir, keys: &str) -> String {
+pub fn fetched_snapshot(model: &Model, unit: &str, home: &tempfile::TempDir, keys: &str) -> String {
     let (results, failure) = model.action(unit, &["snapshot", &format!("keys-version={keys}")]);
     assert_eq!(failure, None, "{results}");
     let path = home.path().join("snapshot.tar.gz").display().to_string();

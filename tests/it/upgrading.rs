@@ -36,7 +36,7 @@ fn mend(store: &Path) {
     }
 }
 
-fn version(model: &Model, unit: &str) -> String {
+pub fn version(model: &Model, unit: &str) -> String {
     let url = model.etcdctl(unit, "endpoint status --write-out=json");
     let status: Value = serde_json::from_str(&url).unwrap();
     status[0]["Status"]["version"].as_str().unwrap().to_owned()

@@ -43,6 +43,7 @@ fn a_charm_that_is_kept_out_names_the_way_in_and_stops_nothing(kind: Kind) {
         model.run(&["lab", "update-status", unit]);
     }
     model.settle(3);
+    model.note_keys(1);
     for unit in units {
         let file = model.shell(unit, "cat /var/snap/etcd/common/etcd.conf.yml");
         assert!(file.contains("debug"), "{file}");

@@ -63,7 +63,7 @@ pub struct ActionContext {
     pub failure: Option<String>,
 }
 
-/// A kill that `lab kill-hook` planned.
+/// What `lab kill-hook` has planned for the runs of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KillPlan {
     /// Name of the hook (`actions/NAME` for an action); any when absent.
@@ -74,12 +74,39 @@ pub struct KillPlan {
     pub after: bool,
     /// Later runs are killed too, each this many calls later than the one before; 0: only one run.
     pub step: u32,
+    /// Counts for each hook by itself, and from `call` again once it has come through.
+    pub each: Option<BTreeMap<String, u32>>,
+}
+
+/// The kill that is meant for one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kill {
+    /// At which tool call, counted from 1.
+    pub call: u32,
+    /// After its effect instead of before.
+    pub after: bool,
 }
 
 impl KillPlan {
-    /// What is planned for the runs after this one.
-    pub fn next(&self) -> Option<Self> {
-        (self.step > 0).then(|| Self { call: self.call.saturating_add(self.step), ..self.clone() })
+    /// The kill of the run that begins, if it is one of those; and what is planned for the runs after it.
+    pub fn take(mut self, run_name: &str) -> (Option<Kill>, Option<Self>) {
+        if self.hook.as_ref().is_some_and(|wanted| wanted != run_name) {
+            return (None, Some(self));
+        }
+        let next = match &mut self.each {
+            Some(each) => each.entry(run_name.to_owned()).or_insert(self.call),
+            None => &mut self.call,
+        };
+        let kill = Kill { call: *next, after: self.after };
+        *next = next.saturating_add(self.step);
+        (Some(kill), (self.step > 0).then_some(self))
+    }
+
+    /// A run that a kill was meant for has come through.
+    pub fn note_survival(&mut self, run_name: &str) {
+        if let Some(each) = &mut self.each {
+            each.remove(run_name);
+        }
     }
 }
 
@@ -139,7 +166,7 @@ pub struct Context {
     /// Tool calls so far.
     pub calls: u32,
     /// When to be killed.
-    pub kill: Option<KillPlan>,
+    pub kill: Option<Kill>,
     /// It was killed on purpose, which counts as a failure (any other SIGKILL is taken for a shutdown).
     pub was_killed: bool,
     /// relation-set.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 
-use super::context::{Context, KillPlan};
+use super::context::Context;
 use super::{Agent, Engine, environment, log};
 
 /// How long output is still read after the process has ended; a background child may hold the pipe for ever.
@@ -99,15 +99,25 @@ impl Agent {
             }
         };
         let context = runtime.context.lock().await.take().unwrap_or_default();
+        if context.kill.is_some() && !context.was_killed {
+            self.note_survival(&run_name);
+        }
         Ended { ending, stdout: stdout.end().await, stderr: stderr.end().await, context }
     }
 
     /// Takes up a planned kill that is meant for this run.
     fn arm(&self, context: &mut Context, run_name: &str) {
         let mut plan = self.runtime.kill_plan.lock().unwrap_or_else(PoisonError::into_inner);
-        if plan.as_ref().is_some_and(|plan| plan.hook.as_ref().is_none_or(|wanted| wanted == run_name)) {
-            context.kill = plan.take();
-            *plan = context.kill.as_ref().and_then(KillPlan::next);
+        if let Some(planned) = plan.take() {
+            (context.kill, *plan) = planned.take(run_name);
+        }
+    }
+
+    /// A run has come through that a kill was planned for.
+    fn note_survival(&self, run_name: &str) {
+        let mut plan = self.runtime.kill_plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plan.as_mut() {
+            plan.note_survival(run_name);
         }
     }
 }

@@ -17,6 +17,7 @@ For tests and demonstrations only: a real Juju has no such command.
 
 Examples:
   juju-sim lab cut etcd/1
+  juju-sim lab slow etcd/1 --delay 100ms --loss 5
   juju-sim lab kill-hook etcd/0 --hook config-changed --call 3
   juju-sim lab wait etcd --status active --idle --timeout 5m")]
 pub(super) struct Lab {
@@ -35,8 +36,23 @@ enum Word {
 #[derive(Debug, Subcommand)]
 enum Fault {
     /// Cut the machine of a unit off the network
-    Cut { unit: String },
-    /// Plug the machine of a unit into the network again
+    Cut {
+        unit: String,
+        /// Lose only what it sends: it goes on hearing the others
+        #[arg(long)]
+        one_way: bool,
+    },
+    /// Delay and lose packets that the machine of a unit sends; takes the place of a cut one way
+    Slow {
+        unit: String,
+        /// How much later each packet arrives
+        #[arg(long, value_name = "DURATION", value_parser = words::duration, default_value = "0s")]
+        delay: Duration,
+        /// How many of a hundred packets are lost
+        #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+        loss: u8,
+    },
+    /// Plug the machine of a unit into the network again, and let what it sends arrive at once
     Heal { unit: String },
     /// Cut the power of a unit's machine; it stays down
     KillMachine { unit: String },
@@ -48,6 +64,8 @@ enum Fault {
     SetAddress { unit: String, address: Ipv4Addr },
     /// Kill the next hook of a unit, by SIGKILL, when it calls a hook tool; it then counts as failed
     KillHook(KillHook),
+    /// Forget the order to kill hooks of a unit
+    SpareHooks { unit: String },
     /// Kill the hook or action that a unit runs now, by SIGKILL
     KillRunning { unit: String },
     /// Fire update-status on a unit or on all units of an application, and wait for its end
@@ -113,6 +131,9 @@ struct KillHook {
     /// Kill the later hooks too, each this many calls later than the one before
     #[arg(long, value_name = "CALLS", default_value_t = 0)]
     step: u32,
+    /// Count for each hook by itself, and from --call again once it has come through: every hook dies at each of these calls
+    #[arg(long, requires = "step")]
+    each: bool,
 }
 
 impl Lab {
@@ -144,7 +165,12 @@ impl WaitArguments {
 impl Fault {
     async fn request(self, model: &Model) -> Result<api::Lab> {
         Ok(match self {
-            Self::Cut { unit } => api::Lab::Cut { unit: model.resolve(&unit).await? },
+            Self::Cut { unit, one_way } => api::Lab::Cut { unit: model.resolve(&unit).await?, one_way },
+            Self::Slow { unit, delay, loss } => api::Lab::Slow {
+                unit: model.resolve(&unit).await?,
+                delay_ms: words::milliseconds(delay),
+                loss_percent: loss,
+            },
             Self::Heal { unit } => api::Lab::Heal { unit: model.resolve(&unit).await? },
             Self::KillMachine { unit } => api::Lab::KillMachine { unit: model.resolve(&unit).await? },
             Self::StartMachine { unit } => api::Lab::StartMachine { unit: model.resolve(&unit).await? },
@@ -152,9 +178,10 @@ impl Fault {
             Self::SetAddress { unit, address } => {
                 api::Lab::SetAddress { unit: model.resolve(&unit).await?, address: address.to_string() }
             }
-            Self::KillHook(KillHook { unit, hook, call, after, step }) => {
-                api::Lab::KillHook { unit: model.resolve(&unit).await?, hook, call, after, step }
+            Self::KillHook(KillHook { unit, hook, call, after, step, each }) => {
+                api::Lab::KillHook { unit: model.resolve(&unit).await?, hook, call, after, step, each }
             }
+            Self::SpareHooks { unit } => api::Lab::SpareHooks { unit: model.resolve(&unit).await? },
             Self::KillRunning { unit } => api::Lab::KillRunning { unit: model.resolve(&unit).await? },
             Self::UpdateStatus { subject } => api::Lab::UpdateStatus { subject },
             Self::Leader { unit } => api::Lab::Leader { unit: model.resolve(&unit).await? },

@@ -1,5 +1,6 @@
 //! Faults and shortcuts for tests. Each is done when it is answered.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError};
 
@@ -7,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::agent::context::KillPlan;
-use crate::agent::{AgentRequest, Engine, kill_tree};
+use crate::agent::{AgentRequest, Engine, UnitRuntime, kill_tree};
 use crate::api::Lab;
-use crate::machine::Machine;
+use crate::machine::{Machine, Sending};
 use crate::model::{Lease, MachineState};
 
 use super::requests::{no_application, no_unit};
@@ -17,8 +18,15 @@ use super::units::real_name;
 
 pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String> {
     match fault {
-        Lab::Cut { unit } => done(machine(engine, &unit).await?.set_connected(false).await),
-        Lab::Heal { unit } => done(machine(engine, &unit).await?.set_connected(true).await),
+        Lab::Cut { unit, one_way: false } => done(machine(engine, &unit).await?.set_connected(false).await),
+        Lab::Cut { unit, one_way: true } => done(
+            machine(engine, &unit).await?.set_sending(Sending { is_lost: true, ..Sending::default() }).await,
+        ),
+        Lab::Slow { unit, delay_ms, loss_percent } => {
+            let sending = Sending { is_lost: false, delay_ms, loss_percent };
+            done(machine(engine, &unit).await?.set_sending(sending).await)
+        }
+        Lab::Heal { unit } => heal(engine, &unit).await,
         Lab::KillMachine { unit } => kill_machine(engine, &unit).await,
         Lab::StartMachine { unit } => start_machine(engine, &unit).await,
         Lab::Reboot { unit } => {
@@ -26,8 +34,13 @@ pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String
             done(engine.reboot(&machine.spec().id, machine.as_ref()).await)
         }
         Lab::SetAddress { unit, address } => set_address(engine, &unit, &address).await,
-        Lab::KillHook { unit, hook, call, after, step } => {
-            plan_kill(engine, &unit, KillPlan { hook, call, after, step })
+        Lab::KillHook { unit, hook, call, after, step, each } => {
+            let each = each.then(BTreeMap::new);
+            plan_kill(engine, &unit, KillPlan { hook, call, after, step, each })
+        }
+        Lab::SpareHooks { unit } => {
+            *agent(engine, &unit)?.kill_plan.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            Ok(Value::Null)
         }
         Lab::KillRunning { unit } => kill_running(engine, &unit).await,
         Lab::UpdateStatus { subject } => update_status(engine, &subject).await,
@@ -53,6 +66,12 @@ async fn machine(engine: &Engine, unit: &str) -> Result<Arc<dyn Machine>, String
     let unit = real_name(engine, unit)?;
     let machine = engine.machine_of(&unit).await.map_err(|error| format!("{error:#}"))?;
     machine.ok_or_else(|| no_unit(&unit))
+}
+
+async fn heal(engine: &Engine, unit: &str) -> Result<Value, String> {
+    let machine = machine(engine, unit).await?;
+    done(machine.set_connected(true).await)?;
+    done(machine.set_sending(Sending::default()).await)
 }
 
 async fn kill_machine(engine: &Engine, unit: &str) -> Result<Value, String> {
@@ -93,13 +112,16 @@ async fn set_address(engine: &Engine, unit: &str, text: &str) -> Result<Value, S
     Ok(Value::Null)
 }
 
-fn plan_kill(engine: &Engine, unit: &str, plan: KillPlan) -> Result<Value, String> {
+fn agent(engine: &Engine, unit: &str) -> Result<Arc<UnitRuntime>, String> {
     let unit = real_name(engine, unit)?;
+    engine.runtime(&unit).ok_or_else(|| format!("unit {unit:?} has no agent"))
+}
+
+fn plan_kill(engine: &Engine, unit: &str, plan: KillPlan) -> Result<Value, String> {
     if plan.call == 0 {
         return Err("hook tool calls are counted from 1".to_owned());
     }
-    let runtime = engine.runtime(&unit).ok_or_else(|| format!("unit {unit:?} has no agent"))?;
-    *runtime.kill_plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+    *agent(engine, unit)?.kill_plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
     Ok(Value::Null)
 }
 

@@ -64,6 +64,26 @@ fn a_hook_killed_at_a_tool_call_fails_before_or_after_its_effect() {
 }
 
 #[test]
+fn every_hook_is_killed_at_every_call_until_hooks_are_spared() {
+    let lab = Lab::new("3.6");
+    lab.deploy("web", "1", &[]);
+    lab.must(&["model-config", "hook-retry-initial=10ms", "hook-retry-max=10ms"]);
+    lab.hooks("web/0");
+    lab.on("web/0", "config-changed", "config-get word; config-get word; config-get word");
+    lab.must(&["lab", "kill-hook", "web/0", "--hook", "config-changed", "--step", "1", "--each", "--after"]);
+    for word in ["one", "two"] {
+        lab.must(&["config", "web", &format!("word={word}")]);
+        lab.settle();
+        let hooks = lab.hooks("web/0");
+        assert!(hooks.len() >= 4 && hooks.iter().all(|hook| hook == "config-changed"), "{word}: {hooks:?}");
+    }
+    lab.must(&["lab", "spare-hooks", "web/0"]);
+    lab.must(&["config", "web", "word=three"]);
+    lab.settle();
+    assert_eq!(lab.hooks("web/0"), ["config-changed"]);
+}
+
+#[test]
 fn a_hook_killed_by_a_stranger_runs_again_at_once() {
     let lab = Lab::new("3.6");
     lab.deploy("web", "1", &[]);

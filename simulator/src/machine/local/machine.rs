@@ -16,7 +16,7 @@ use super::boot::{BootSpec, System, boot};
 use super::process::{DEATH_LIMIT, ProcessId};
 use super::record::{self, Record};
 use super::{Shared, block, disk, full, light, network};
-use crate::machine::{Machine, MachineKind, MachineSpec};
+use crate::machine::{Machine, MachineKind, MachineSpec, Sending};
 
 /// How long an orderly shutdown may take: systemd's own limit for one service is 90 s.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(100);
@@ -44,6 +44,7 @@ impl LocalMachine {
             keeper: None,
             port: String::new(),
             connected: true,
+            sending: Sending::default(),
             free_kib: None,
             blocks: BTreeMap::new(),
         };
@@ -160,7 +161,8 @@ impl LocalMachine {
             self.end().await?;
             return Err(error.context(format!("cannot boot {}", self.record().hostname)));
         }
-        Ok(())
+        // Last: a booted system sets its network up by itself, and clears rules that are not its own.
+        self.apply_sending(Sending::default())
     }
 
     async fn wait_until_up(&self) -> Result<()> {
@@ -218,7 +220,16 @@ impl LocalMachine {
     fn take_off_the_network(&self) -> Result<()> {
         let Some(holder) = self.shared.running_holder() else { return Ok(()) };
         let port = self.record().port.clone();
-        network::remove(holder.pid, &port)
+        network::remove_port(holder.pid, &port)
+    }
+
+    /// Changes what becomes of packets in the machine's own network namespace, from what was said of them `before`.
+    fn apply_sending(&self, before: Sending) -> Result<()> {
+        let sending = self.record().sending;
+        match self.first() {
+            Some(first) => network::set_sending(first, self.shared.options.subnet, before, sending),
+            None => Ok(()),
+        }
     }
 
     /// Where the disk is seen from the host.
@@ -330,6 +341,16 @@ impl Machine for LocalMachine {
             network::ip_in(holder.pid, &network::plug(&port, connected))?;
         }
         self.save()
+    }
+
+    async fn set_sending(&self, sending: Sending) -> Result<()> {
+        let _guard = self.changing.lock().await;
+        let before = std::mem::replace(&mut self.record().sending, sending);
+        let applied = self.apply_sending(before);
+        if applied.is_err() {
+            self.record().sending = before;
+        }
+        self.save().and(applied)
     }
 
     async fn set_address(&self, address: Ipv4Addr) -> Result<()> {

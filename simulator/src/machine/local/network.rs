@@ -11,8 +11,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use super::subnet::Subnet;
+use crate::machine::Sending;
+
 /// Name of the bridge.
 pub const SWITCH: &str = "switch";
+
+/// The routing rule that loses what a machine sends: before all others but the one for its own addresses.
+const LOST: &str = "pref 100";
 
 /// Run `ip` commands, one a line, in the network namespace of the calling thread.
 pub fn ip(commands: &str) -> Result<()> {
@@ -106,10 +112,44 @@ pub fn plug(port: &str, connected: bool) -> String {
     }
 }
 
-/// Takes a port and the card at its other end away, if they are still there.
-pub fn remove(holder: u32, port: &str) -> Result<()> {
+/// Take the wire of a machine that is off away from the switch. The kernel removes it with the machine's network namespace, but in
+/// its own time: until then it would answer for the dead machine, that nothing listens there.
+pub fn remove_port(holder: u32, port: &str) -> Result<()> {
     match ip_in(holder, &format!("link del {port}\n")) {
         Err(error) if format!("{error:#}").contains("Cannot find device") => Ok(()),
-        done => done,
+        removed => removed,
     }
+}
+
+/// Change what becomes of the packets that leave a machine, whose first process this is.
+pub fn set_sending(first: u32, subnet: Subnet, before: Sending, now: Sending) -> Result<()> {
+    if before.is_lost != now.is_lost {
+        let rule = if now.is_lost {
+            format!("rule add {LOST} to {subnet} blackhole\n")
+        } else {
+            format!("rule del {LOST}\n")
+        };
+        ip_in(first, &rule)?;
+    }
+    let is_slow = |sending: Sending| sending.delay_ms > 0 || sending.loss_percent > 0;
+    let queue = match (is_slow(before), is_slow(now)) {
+        (_, true) => {
+            format!("replace dev eth0 root netem delay {}ms loss {}%", now.delay_ms, now.loss_percent)
+        }
+        (true, false) => "del dev eth0 root".to_owned(),
+        (false, false) => return Ok(()),
+    };
+    let output = Command::new("nsenter")
+        .args(["-t", &first.to_string(), "-n", "--", "tc", "qdisc"])
+        .args(queue.split(' '))
+        .output()
+        .context("cannot run tc: install iproute2")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        if said.contains("qdisc kind is unknown") {
+            bail!("cannot slow links: the kernel of this computer has no netem (sch_netem)");
+        }
+        bail!("cannot slow the link: {}", said.trim());
+    }
+    Ok(())
 }

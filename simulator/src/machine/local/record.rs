@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessId;
-use crate::machine::MachineKind;
+use crate::machine::{MachineKind, Sending};
 
 /// One machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Record {
     pub port: String,
     /// Whether that interface is plugged in.
     pub connected: bool,
+    /// What becomes of what it sends.
+    #[serde(default)]
+    pub sending: Sending,
     /// The limit asked for, in KiB.
     pub free_kib: Option<u64>,
     /// Block devices by name: the loop device (`/dev/loop3`) that shows each.
