@@ -3,6 +3,7 @@
 
 mod cluster;
 mod machine;
+mod volume;
 
 use proptest::prelude::*;
 

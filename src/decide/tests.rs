@@ -1,7 +1,6 @@
 //! The runbook held against worlds: each test names the situation an operator would recognise.
 
 use super::serving::publication;
-use super::status::AGAIN;
 use super::worlds::*;
 use super::*;
 use crate::etcd::MemberId;
@@ -417,9 +416,8 @@ fn without_the_authority_etcd_runs_on_and_the_status_says_so() {
 fn a_sick_member_is_named_with_its_address() {
     let mut w = settled(0, &three());
     w.etcd.health.insert(MemberId(102), Health::Unhealthy("unreachable".into()));
-    let status = done(next(&w));
     let told = "blocked UnHealthy with 3 known peers: etcd2 (10.0.0.3) unreachable; see to that machine; if it is lost for good, juju remove-unit --force its unit";
-    assert_eq!(status.to_string(), told);
+    assert_eq!(done(next(&w)).to_string(), told);
 }
 
 #[test]
@@ -428,7 +426,7 @@ fn alarms_that_cannot_be_listed_are_not_taken_for_none() {
     w.etcd.alarms = Reading::Unknown("request timed out".to_owned());
     let Next::Wait(reason) = next(&w) else { panic!("{:?}", next(&w)) };
     let told = "blocked UnHealthy with 3 known peers: alarms cannot be listed: request timed out";
-    assert_eq!(reason.status().to_string(), format!("{told}; {AGAIN}"));
+    assert_eq!(reason.status().to_string(), format!("{told}; {}", status::AGAIN));
 }
 
 #[test]
