@@ -5,7 +5,7 @@ use std::process::Child;
 use serde_json::Value;
 
 use crate::on_both_etcds;
-use crate::sim::{Kind, Model, Writer};
+use crate::sim::{ETCDCTL, Kind, Model, Writer};
 
 on_both_etcds!(
     a_snapshot_holds_the_data_and_is_private,
@@ -80,11 +80,11 @@ fn a_full_database_is_cured_by_maintain(kind: Kind) {
         model.shown(unit)
     };
     let fill = |bytes: u32| {
-        let put = "head -c 500000 /dev/zero | tr '\\0' x > /tmp/value; size=0; \
-                   while [ ${size:-0} -lt $enough ] && put key; do \
-                     size=$(etcdctl endpoint status -w json | grep -o 'dbSize\":[0-9]*' | cut -d: -f2); \
-                   done";
-        model.shell("etcd/0", &format!("{PUT}; enough={bytes}; {put}"));
+        // A member that is too busy to tell its size is asked again before anything more is written.
+        let put = "size() { patiently etcdctl endpoint status -w json | grep -o 'dbSize\":[0-9]*' | cut -d: -f2; }; \
+                   head -c 500000 /dev/zero | tr '\\0' x > /tmp/value; \
+                   while [ $(size) -lt $enough ] && put key; do :; done";
+        model.shell("etcd/0", &format!("{ETCDCTL}\n{PUT}; enough={bytes}; {put}"));
     };
     fill(13_500_000);
     let filling = told("etcd/0");
