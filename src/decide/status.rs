@@ -4,7 +4,7 @@ use super::{
     Next, Waiting, addresses, clients, generation, healing, inherited, kept, leaving, requests, service, tls,
 };
 use crate::etcd::{AlarmKind, Member, read_config};
-use crate::juju::{Status, StatusKind};
+use crate::juju::{Status, StatusKind, UnitName};
 use crate::options::OptionError;
 use crate::world::{Door, Etcd, Following, Health, Host, Reading, Roster, World};
 
@@ -118,8 +118,28 @@ pub(super) fn sick_members(w: &World) -> Option<Status> {
     let members = w.members()?;
     let sick = list_of_sick(w, members);
     let known = known_peers(voters(members).count());
-    let remedy = "see to that machine; if it is lost for good, juju remove-unit --force its unit";
-    (!sick.is_empty()).then(|| Status::blocked(format!("UnHealthy with {known}: {sick}; {remedy}")))
+    (!sick.is_empty())
+        .then(|| Status::blocked(format!("UnHealthy with {known}: {sick}; {}", what_to_do(w, members))))
+}
+
+/// By itself the leader takes out only the member of a unit that is gone by Juju's goal state.
+fn what_to_do(w: &World, members: &[Member]) -> String {
+    let is_seen = |member: &Member| {
+        let mut names = w.peers.units.keys().chain(w.peers.departing.keys()).map(UnitName::member_name);
+        names.any(|name| name == member.name) || member.name == w.member_name()
+    };
+    let mut sick = voters(members).filter(|member| is_sick(w, member));
+    match sick.find(|member| !is_seen(member)).filter(|_| w.peers.expected.is_none()) {
+        None => "see to that machine; if it is lost for good, juju remove-unit --force its unit".to_owned(),
+        Some(member) => format!(
+            "Juju lists no unit of {} and does not answer goal-state (see juju debug-log), so its member is not taken out: see to that machine; if it is gone for good, run etcdctl member remove {} in a root shell on this unit",
+            member.name, member.id
+        ),
+    }
+}
+
+fn is_sick(w: &World, member: &Member) -> bool {
+    matches!(w.etcd.health.get(&member.id), Some(Health::Unhealthy(_)))
 }
 
 /// `etcd2 (10.0.0.3) unreachable, …`; a learner is on its way and not sick, and of those that leave it is told when all else is well.
@@ -240,6 +260,27 @@ mod tests {
     use super::super::worlds::{settled, three};
     use super::*;
     use crate::etcd::{Alarm, MemberId};
+
+    #[test]
+    fn without_a_goal_state_the_member_of_a_unit_that_juju_lists_no_more_is_left_to_the_operator() {
+        let mut w = settled(0, &three());
+        w.etcd.health.insert(MemberId(102), Health::Unhealthy("unreachable".into()));
+        let told = |w: &World| sick_members(w).unwrap().message;
+        assert!(told(&w).ends_with("juju remove-unit --force its unit"));
+        w.peers.expected = None;
+        assert!(told(&w).ends_with("juju remove-unit --force its unit"), "its unit is listed");
+        w.peers.units.remove(&"etcd/2".parse().unwrap());
+        assert!(
+            told(&w).contains("Juju lists no unit of etcd2 and does not answer goal-state"),
+            "{}",
+            told(&w)
+        );
+        assert!(
+            told(&w).contains("run etcdctl member remove 66 in a root shell on this unit"),
+            "{}",
+            told(&w)
+        );
+    }
 
     #[test]
     fn an_alarm_comes_before_whatever_else_there_is_to_say() {
