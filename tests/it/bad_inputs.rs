@@ -300,7 +300,12 @@ fn authority(model: &Model) {
     };
     for (key, from, answer) in AUTHORITY {
         set(Some((key, from.unwrap_or("nonsense"))));
-        blocked(model, &format!("Certificate from easyrsa cannot be used: {answer}"));
+        blocked(
+            model,
+            &format!(
+                "Certificate from easyrsa cannot be used: {answer}; see to that, every hook tries again"
+            ),
+        );
     }
     set(None);
     model.settle(1);
