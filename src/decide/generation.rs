@@ -80,9 +80,13 @@ fn only(all: &BTreeSet<Generation>) -> Option<Generation> {
 
 /// What this unit's member is of: what was recovered here, or what was published for it.
 fn own(peers: &Peers, host: &Host) -> Option<Generation> {
-    let recovered = host.recovery.as_ref().filter(|recovery| !recovery.is_half_done());
-    let published = || UnitRecord::read(&peers.own).generation;
-    recovered.map(|recovery| recovery.generation.clone()).or_else(published)
+    recovered(host).or_else(|| UnitRecord::read(&peers.own).generation)
+}
+
+/// What was recovered here, as long as its mark stands.
+fn recovered(host: &Host) -> Option<Generation> {
+    let recovery = host.recovery.as_ref().filter(|recovery| !recovery.is_half_done())?;
+    Some(recovery.generation.clone())
 }
 
 /// A later recovery has replaced this unit's member, as far as its data and databag tell which one that is.
@@ -117,8 +121,7 @@ pub(super) fn of_voter(w: &World) -> Option<Generation> {
 
 /// What was recovered on this unit and is not published yet.
 pub(super) fn own_recovery(w: &World) -> Option<Generation> {
-    let recovery = w.host.recovery.as_ref().filter(|recovery| !recovery.is_half_done())?;
-    Some(recovery.generation.clone())
+    recovered(&w.host)
 }
 
 /// What the leader keeps for the time when no unit of it is left.
