@@ -65,7 +65,7 @@ async fn sizes(servers: &[Server]) -> Vec<i64> {
 
 async fn write_history(servers: &[Server]) {
     for _ in 0..150 {
-        servers[0].client.put(b"key", &[7; 20_000]).await.unwrap();
+        eventually(|| servers[0].client.put(b"key", &[7; 20_000])).await.unwrap();
     }
 }
 

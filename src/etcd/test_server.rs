@@ -5,6 +5,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -12,6 +13,9 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::{Client, ClientTls, ClusterState, Credentials, Error, Result, Settings, Version, cipher_suites};
+
+/// Where the servers of tests listen.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
 /// Programs of one minor.
 pub(crate) struct Binaries {
@@ -76,10 +80,19 @@ impl Pki {
     }
 }
 
-/// A free port of the moment.
+/// A free port that nobody gets twice: below those that the kernel gives to outgoing connections, which take any free
+/// one between this look and the server's own.
 pub(crate) fn free_url() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("https://{}", listener.local_addr().unwrap())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() as u16 % 400 * 25;
+    for _ in 0..PORTS.len() {
+        let place = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u16;
+        let port = PORTS.start + place;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("https://127.0.0.1:{port}");
+        }
+    }
+    panic!("no free port between {} and {}", PORTS.start, PORTS.end);
 }
 
 /// One running server, ended with this value.
@@ -107,7 +120,8 @@ pub(crate) fn settings(name: &str, pki: &Pki) -> Settings {
         initial_cluster_token: "test".to_owned(),
         initial_cluster_state: ClusterState::New,
         heartbeat_interval_ms: 100,
-        election_timeout_ms: 1000,
+        // Long, so that a busy machine's stalls are no elections; a handover waits for none.
+        election_timeout_ms: 10_000,
         snapshot_count: 10_000,
         quota_backend_bytes: 0,
         auto_compaction: None,
@@ -132,9 +146,10 @@ impl Server {
         Server { client_url, client, settings, dir, child }
     }
 
-    /// A single member that serves.
+    /// A single member that serves. It fears no election, and no lease is shorter than 1.5 times the election timeout.
     pub async fn alone(binaries: &Binaries, pki: &Pki) -> Server {
-        Server::start(binaries, settings("first", pki), pki).serving().await
+        let settings = Settings { election_timeout_ms: 1000, ..settings("first", pki) };
+        Server::start(binaries, settings, pki).serving().await
     }
 
     pub async fn serving(mut self) -> Server {
