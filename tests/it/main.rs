@@ -28,6 +28,7 @@ mod hostile;
 mod internal_authority;
 mod locks;
 mod losing;
+mod machine_calls;
 mod maintenance;
 mod migrating;
 mod monitoring;

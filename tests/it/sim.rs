@@ -65,7 +65,7 @@ pub fn given(variable: &str) -> PathBuf {
 }
 
 /// The other side of a relation, packed: the newest Juju deploys no folders.
-fn test_charm(name: &str) -> String {
+pub fn test_charm(name: &str) -> String {
     given("TEST_CHARMS").join(format!("{name}.charm")).display().to_string()
 }
 

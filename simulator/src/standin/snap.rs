@@ -101,7 +101,7 @@ fn dispatch(arguments: &Arguments) -> Done {
         "set" | "unset" => settings::set(&store, arguments),
         "get" => settings::get(&store, arguments),
         "alias" | "unalias" => settings::alias(&store, arguments),
-        "ack" => settings::acknowledge(arguments),
+        "ack" => settings::acknowledge(&store, arguments),
         "wait" | "watch" => Ok(()),
         "known" => Err(error("no assertions found")),
         other => Err(error(format!("unknown command \"{other}\", see 'snap help'."))),

@@ -77,7 +77,7 @@ fn change_files(arguments: &Arguments) -> Result<u8> {
         let name = unit.rsplit('/').next().unwrap_or(unit);
         let outcome = match arguments.verb.as_str() {
             "disable" => files.disable(name),
-            "mask" => files.mask(name),
+            "mask" => files.mask(name, arguments.runtime),
             "unmask" => files.unmask(name),
             "reenable" => files.disable(name).and_then(|mut removed| {
                 removed.extend(files.enable(name)?);

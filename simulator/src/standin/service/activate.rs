@@ -12,8 +12,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::life::{Event, Life};
-use super::limits::{Exit, Outcome, outcome};
+use super::limits::{Exit, Outcome, outcome, signal_number};
 use super::notify::NotifySocket;
+use super::processes;
 use super::protocol::ProblemKind;
 use super::spawn::{Launch, Started};
 use super::state::{Activity, wall_clock_us};
@@ -116,7 +117,22 @@ impl Life {
                 self.set_outcome(Outcome::Timeout);
                 Step::Failed
             }
-            Event::StopWanted => Step::Stopped,
+            Event::StopWanted => {
+                self.end_control_process(service, started).await;
+                Step::Stopped
+            }
+        }
+    }
+
+    /// What is stopped before it got up has failed, unless its command takes the signal for a good end.
+    async fn end_control_process(&mut self, service: &ServiceSpec, started: &mut Started) {
+        self.unit.state.borrow_mut().set(Activity::Deactivating, "stop-sigterm");
+        processes::signal(&[started.pid], signal_number(&service.kill_signal).unwrap_or(15));
+        match tokio::time::timeout(service.stop_timeout, &mut started.exit).await {
+            Ok(Ok(Exit::Signal(..))) => self.set_outcome(Outcome::Signal),
+            Ok(Ok(Exit::Code(code))) if code != 0 => self.set_outcome(Outcome::ExitCode),
+            // What does not end is killed with all the rest.
+            _ => {}
         }
     }
 
@@ -152,7 +168,8 @@ impl Life {
             self.got_up("exited");
             self.wait_for_stop().await;
         } else {
-            self.host.log(&self.unit.name, format!("Finished {}.", self.unit.description()));
+            self.unit.state.borrow_mut().got_up = true;
+            self.host.log(&self.unit.name, format!("Finished {}.", self.unit.label()));
         }
         true
     }
@@ -164,13 +181,14 @@ impl Life {
         let mut started = match self.launch(service, command, notify.as_ref()) {
             Ok(started) => started,
             Err(error) => {
-                self.log(format!("Failed to execute {}: {error:#}", command.words.join(" ")));
-                if service.kind == Kind::Simple {
-                    self.unit.start_ended(&None);
+                self.announce_unstarted(command, &error);
+                // It is up as soon as there is a process, and that is before the program is looked for.
+                let up = service.kind == Kind::Simple;
+                if up {
+                    self.got_up("running");
                 }
-                self.unit.state.borrow_mut().exec_main_exit = Some(Exit::Code(203));
-                self.set_outcome(Outcome::ExitCode);
-                return (false, None);
+                self.note_end(service, Exit::Code(203), false);
+                return (up, None);
             }
         };
         self.note_main(&started);
@@ -267,9 +285,24 @@ impl Life {
         None
     }
 
+    /// A program that is not there, in systemd's words.
+    fn announce_unstarted(&self, command: &Command, error: &anyhow::Error) {
+        let program = command.words.first().map_or("", String::as_str);
+        let reason = format!("{error:#}");
+        let reason = reason.split(" (os error").next().unwrap_or_default();
+        if reason.starts_with("No such file") {
+            self.log(format!("Failed to locate executable {program}: {reason}"));
+        }
+        self.log(format!("Failed at step EXEC spawning {program}: {reason}"));
+    }
+
     fn got_up(&self, sub: &'static str) {
-        self.unit.state.borrow_mut().set(Activity::Active, sub);
-        self.host.log(&self.unit.name, format!("Started {}.", self.unit.description()));
+        {
+            let mut state = self.unit.state.borrow_mut();
+            state.set(Activity::Active, sub);
+            state.got_up = true;
+        }
+        self.host.log(&self.unit.name, format!("Started {}.", self.unit.label()));
         self.unit.start_ended(&None);
     }
 
@@ -289,7 +322,7 @@ impl Life {
             state.exec_main_end = wall_clock_us();
             state.main_pid = 0;
         }
-        if exit != Exit::Code(0) {
+        if found != Outcome::Success {
             self.log(format!("Main process exited, {}", describe(exit)));
         }
         if !may_fail {
@@ -364,6 +397,7 @@ async fn keep_output(host: Rc<Host>, output: PipeReader, unit: String, program: 
 fn describe(exit: Exit) -> String {
     match exit {
         Exit::Code(1) => "code=exited, status=1/FAILURE".to_owned(),
+        Exit::Code(203) => "code=exited, status=203/EXEC".to_owned(),
         Exit::Code(code) => format!("code=exited, status={code}/n/a"),
         Exit::Signal(number, core) => {
             let name =

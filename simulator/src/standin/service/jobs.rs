@@ -7,8 +7,9 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use super::life::Life;
+use super::limits::Outcome;
 use super::manager::{DEPTH, Manager};
-use super::mount;
+use super::mount::{self, Attempt};
 use super::protocol::ProblemKind;
 use super::state::Activity;
 use super::unit::{Control, JobResult, Unit};
@@ -26,20 +27,13 @@ impl Manager {
             return None;
         }
         if !Box::pin(self.start_needs(unit, &spec, depth)).await {
-            self.host.log(&unit.name, format!("Dependency failed for {}.", spec.description));
+            self.host.log(&unit.name, format!("Dependency failed for {}.", unit.label_by(&spec)));
             return Some(ProblemKind::Dependency);
         }
-        let failed = spec.conditions.iter().find(|(path, absent)| path.exists() == *absent);
-        unit.state.borrow_mut().condition_failed = failed.is_some();
-        if let Some((path, absent)) = failed {
-            let mark = if *absent { "!" } else { "" };
-            let text = format!(
-                "{} was skipped because of a failed condition check (ConditionPathExists={mark}{}).",
-                spec.description,
-                path.display()
-            );
-            self.host.log(&unit.name, text);
-            return None;
+        let failed = spec.failed_condition();
+        unit.state.borrow_mut().condition_failed = failed.is_some_and(|failed| !failed.assertion);
+        if let Some(failed) = failed {
+            return self.host.refuse(unit, &unit.label_by(&spec), failed);
         }
         match &spec.what {
             What::Service(_) => self.start_service(unit).await,
@@ -86,21 +80,26 @@ impl Manager {
 
     async fn start_mount(&self, unit: &Rc<Unit>, spec: &MountSpec) -> JobResult {
         let _guard = unit.mounting.lock().await;
-        let mounted = mount::mount(&self.host, &unit.name, spec).await;
-        let (active, sub) =
-            if mounted { (Activity::Active, "mounted") } else { (Activity::Failed, "failed") };
-        unit.state.borrow_mut().set(active, sub);
-        (!mounted).then(|| ProblemKind::Job("exit-code".to_owned()))
+        let attempt = mount::mount(&self.host, &unit.name, spec).await;
+        let mut state = unit.state.borrow_mut();
+        match attempt {
+            Attempt::Mounted => {
+                state.outcome = Outcome::Success;
+                state.set(Activity::Active, "mounted");
+                None
+            }
+            Attempt::Refused => {
+                state.outcome = Outcome::ExitCode;
+                state.set(Activity::Failed, "failed");
+                Some(ProblemKind::Job(Outcome::ExitCode.text().to_owned()))
+            }
+            Attempt::WithoutDevice => Some(ProblemKind::Dependency),
+        }
     }
 
     async fn start_service(&self, unit: &Rc<Unit>) -> JobResult {
         if unit.state.borrow().active == Activity::Deactivating {
             self.stop(unit).await;
-            // The start was waiting for a good end.
-            let state = unit.state.borrow();
-            if state.active == Activity::Failed {
-                return Some(ProblemKind::Job(state.outcome.text().to_owned()));
-            }
         }
         let (sender, receiver) = oneshot::channel();
         unit.waiting.borrow_mut().push(sender);
@@ -118,8 +117,11 @@ impl Manager {
             self.stop_all_that_need(&spec.place).await;
             let _guard = unit.mounting.lock().await;
             let gone = mount::unmount(&self.host, &unit.name, &spec).await;
+            let mut state = unit.state.borrow_mut();
             if gone {
-                unit.state.borrow_mut().set(Activity::Inactive, "dead");
+                state.set(Activity::Inactive, "dead");
+            } else {
+                state.outcome = Outcome::ExitCode;
             }
             return (!gone).then(|| ProblemKind::Job("exit-code".to_owned()));
         }

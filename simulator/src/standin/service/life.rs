@@ -10,7 +10,7 @@ use super::limits::{Exit, Outcome, restarts};
 use super::protocol::ProblemKind;
 use super::state::Activity;
 use super::unit::{Control, Host, Unit};
-use crate::standin::units::spec::{ServiceSpec, UnitSpec, What};
+use crate::standin::units::spec::{Kind, ServiceSpec, UnitSpec, What};
 
 /// `SubState=` between two activations.
 const AUTO_RESTART: &str = "auto-restart";
@@ -74,10 +74,11 @@ impl Life {
     async fn activation(&mut self, unit: &UnitSpec, service: &ServiceSpec) -> bool {
         let allowed =
             self.unit.limit.borrow_mut().allows(self.host.uptime(), unit.limit_interval, unit.limit_burst);
+        self.unit.state.borrow_mut().got_up = false;
         if !allowed {
             self.log("Start request repeated too quickly.");
             self.set_outcome(Outcome::StartLimitHit);
-            self.rest(&unit.description);
+            self.rest(&self.unit.label_by(unit));
             return false;
         }
         {
@@ -87,43 +88,49 @@ impl Life {
                 state.restarts = 0;
             }
         }
+        if service.kind != Kind::Simple || !service.start_pre.is_empty() {
+            self.host.log(&self.unit.name, format!("Starting {}...", self.unit.label_by(unit)));
+        }
         let exit = self.activate(service).await;
         let outcome = self.outcome();
         if !self.stop_wanted() && restarts(service, outcome, exit) {
-            self.announce_end();
-            return self.wait_for_restart(service).await;
+            self.announce_end(&self.unit.label_by(unit));
+            return self.wait_for_restart(unit, service).await;
         }
-        self.rest(&unit.description);
+        self.rest(&self.unit.label_by(unit));
         false
     }
 
     /// Come to rest, well or failed.
-    fn rest(&mut self, description: &str) {
+    fn rest(&mut self, label: &str) {
         let outcome = self.outcome();
-        self.announce_end();
+        self.announce_end(label);
         if outcome == Outcome::Success {
             self.unit.state.borrow_mut().set(Activity::Inactive, "dead");
         } else {
             self.unit.state.borrow_mut().set(Activity::Failed, "failed");
         }
         if self.stop_wanted() {
-            self.host.log(&self.unit.name, format!("Stopped {description}."));
+            self.host.log(&self.unit.name, format!("Stopped {label}."));
         }
     }
 
     /// Say how the activation ended, to the journal and to whoever waits for the start.
-    fn announce_end(&self) {
+    fn announce_end(&self, label: &str) {
         let outcome = self.outcome();
         if outcome == Outcome::Success {
             self.log("Deactivated successfully.");
             self.unit.start_ended(&None);
         } else {
             self.log(format!("Failed with result '{}'.", outcome.text()));
+            if !self.unit.state.borrow().got_up && !self.stop_wanted() {
+                self.host.log(&self.unit.name, format!("Failed to start {label}."));
+            }
             self.unit.start_ended(&Some(ProblemKind::Job(outcome.text().to_owned())));
         }
     }
 
-    async fn wait_for_restart(&mut self, service: &ServiceSpec) -> bool {
+    async fn wait_for_restart(&mut self, unit: &UnitSpec, service: &ServiceSpec) -> bool {
         self.unit.state.borrow_mut().set(Activity::Activating, AUTO_RESTART);
         let delay = service.restart_delay;
         let control = &mut self.control;
@@ -149,7 +156,12 @@ impl Life {
         self.unit.state.borrow_mut().restarts += 1;
         let count = self.unit.state.borrow().restarts;
         self.log(format!("Scheduled restart job, restart counter is at {count}."));
-        true
+        self.host.log(&self.unit.name, format!("Stopped {}.", self.unit.label_by(unit)));
+        let Some(failed) = unit.failed_condition() else { return true };
+        self.unit.state.borrow_mut().set(Activity::Inactive, "dead");
+        let refused = self.host.refuse(&self.unit, &self.unit.label_by(unit), failed);
+        self.unit.start_ended(&refused);
+        false
     }
 
     /// Wait for the end of a process, at most `limit`, while listening to what is asked of the unit.

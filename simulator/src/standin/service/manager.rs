@@ -117,8 +117,7 @@ impl Manager {
     /// Whether systemd keeps a unit in memory. One that is at rest, that no target wants and that no unit in memory refers to
     /// is forgotten; to show it, its files are read anew.
     fn is_kept(&self, unit: &Unit) -> bool {
-        let holds =
-            |unit: &Unit| !unit.is_at_rest() || self.host.files.enabled_state(&unit.name) == Some("enabled");
+        let holds = |unit: &Unit| !unit.is_at_rest() || self.host.files.is_wanted(&unit.name);
         let units: Vec<Rc<Unit>> = self.host.units.borrow().values().cloned().collect();
         holds(unit)
             || is_builtin(&unit.name)
@@ -138,13 +137,16 @@ impl Manager {
             Found::Loaded(loaded) => Some(*loaded),
             Found::Masked(_) | Found::Missing => None,
         };
+        if let Some(Err(reason)) = loaded.as_ref().map(|loaded| &loaded.spec) {
+            self.host.log(&unit.name, format!("{}: {reason}. Refusing.", unit.name));
+        }
         *unit.loaded.borrow_mut() = loaded;
     }
 
     /// The unit, if it can be started.
     pub fn usable(&self, name: &str) -> Result<Rc<Unit>, ProblemKind> {
         let unit = self.known(name);
-        if self.host.files.enabled_state(name) == Some("masked") {
+        if self.host.files.is_masked(name) {
             return Err(ProblemKind::Masked);
         }
         let problem = match unit.loaded.borrow().as_ref().map(|loaded| &loaded.spec) {
@@ -162,7 +164,7 @@ impl Manager {
         for name in names {
             let unit = self.known(name);
             let active = unit.state.borrow().active;
-            let is_masked = self.host.files.enabled_state(name) == Some("masked");
+            let is_masked = self.host.files.is_masked(name);
             // What cannot be read cannot be loaded; that it is masked can be, and a failure is kept.
             let is_unreadable = unit.loaded.borrow().as_ref().is_none_or(|loaded| loaded.spec.is_err());
             if is_unreadable && !is_masked && active == Activity::Inactive && !is_builtin(name) {

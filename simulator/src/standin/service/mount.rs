@@ -9,14 +9,27 @@ use super::unit::Host;
 use crate::standin::fstab;
 use crate::standin::units::spec::MountSpec;
 
-/// Mount what a unit describes; `false` when the `mount` program refused.
-pub async fn mount(host: &Host, unit: &str, spec: &MountSpec) -> bool {
+/// How often systemd unmounts one place.
+const UNMOUNTS_MAX: u32 = 32;
+
+/// How an attempt to mount something went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    Mounted,
+    Refused,
+    /// systemd would wait for it and then give up.
+    WithoutDevice,
+}
+
+/// Mount what a unit describes.
+pub async fn mount(host: &Host, unit: &str, spec: &MountSpec) -> Attempt {
     if fstab::is_mounted(&spec.place) {
-        return true;
+        return Attempt::Mounted;
     }
+    let was_there = spec.place.exists();
     if let Err(error) = std::fs::create_dir_all(&spec.place) {
         host.log(unit, format!("{unit}: Failed to make {}: {error}", spec.place.display()));
-        return false;
+        return Attempt::Refused;
     }
     let mut words = vec!["/bin/mount".to_owned()];
     if let Some(kind) = spec.kind.as_ref().filter(|kind| kind.as_str() != "none") {
@@ -29,22 +42,41 @@ pub async fn mount(host: &Host, unit: &str, spec: &MountSpec) -> bool {
     // The links that udev makes are always current. The cache of tags trusts itself for two seconds and needs not be there.
     drop(std::fs::remove_file("/run/blkid/blkid.tab"));
     // With the option nofail the program ends well without the device; systemd finds out ("protocol").
-    run(host, unit, words).await && fstab::is_mounted(&spec.place)
+    let refused = run(host, unit, words).await.err();
+    let is_missing = |said: &String| said.contains("can't find ") || said.contains("special device ");
+    match refused {
+        None if fstab::is_mounted(&spec.place) => Attempt::Mounted,
+        Some(said) if is_missing(&said) => {
+            // Nothing was made for a device that never came.
+            if !was_there {
+                drop(std::fs::remove_dir(&spec.place));
+            }
+            Attempt::WithoutDevice
+        }
+        _ => Attempt::Refused,
+    }
 }
 
 /// Unmount it; `false` when the `umount` program refused.
 pub async fn unmount(host: &Host, unit: &str, spec: &MountSpec) -> bool {
-    if !fstab::is_mounted(&spec.place) {
-        return true;
-    }
     let how = if spec.lazy { "--lazy" } else { "--" };
-    run(host, unit, vec!["/bin/umount".to_owned(), how.to_owned(), spec.place.display().to_string()]).await
+    let words = vec!["/bin/umount".to_owned(), how.to_owned(), spec.place.display().to_string()];
+    // Several may lie on top of each other.
+    for _ in 0..UNMOUNTS_MAX {
+        if !fstab::is_mounted(&spec.place) {
+            return true;
+        }
+        if run(host, unit, words.clone()).await.is_err() {
+            return false;
+        }
+    }
+    false
 }
 
 /// Mount an entry of `/etc/fstab`.
 pub async fn mount_entry(host: &Host, unit: &str, place: &Path) -> bool {
     fstab::is_mounted(place)
-        || run(host, unit, vec!["/bin/mount".to_owned(), place.display().to_string()]).await
+        || run(host, unit, vec!["/bin/mount".to_owned(), place.display().to_string()]).await.is_ok()
 }
 
 /// The links of `/dev/disk` are made by udev, which a light machine lacks: `mount` finds the device by the same tag.
@@ -67,7 +99,8 @@ pub fn needed_entries(text: &str, path: &Path) -> Vec<PathBuf> {
     places
 }
 
-async fn run(host: &Host, unit: &str, words: Vec<String>) -> bool {
+/// Run a program to its end; if it refuses, what it said.
+async fn run(host: &Host, unit: &str, words: Vec<String>) -> Result<(), String> {
     let environment = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")];
     let environment =
         environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -75,7 +108,7 @@ async fn run(host: &Host, unit: &str, words: Vec<String>) -> bool {
         Ok(started) => started,
         Err(error) => {
             host.log(unit, format!("{unit}: {error:#}"));
-            return false;
+            return Err(String::new());
         }
     };
     let ended = started.exit.await;
@@ -83,7 +116,7 @@ async fn run(host: &Host, unit: &str, words: Vec<String>) -> bool {
     for line in said.lines() {
         host.write(unit, "mount", started.pid, line.to_owned());
     }
-    ended == Ok(Exit::Code(0))
+    if ended == Ok(Exit::Code(0)) { Ok(()) } else { Err(said) }
 }
 
 #[cfg(test)]

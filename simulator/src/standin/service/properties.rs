@@ -22,7 +22,7 @@ pub fn of(host: &Host, name: &str, unit: &Unit) -> BTreeMap<String, String> {
     let file_state = host.files.enabled_state(name);
     let loaded = unit.loaded.borrow();
     let load_state = match loaded.as_ref().map(|loaded| &loaded.spec) {
-        _ if file_state == Some("masked") => "masked",
+        _ if file_state.is_some_and(|state| state.starts_with("masked")) => "masked",
         None => "not-found",
         Some(Ok(_)) => "loaded",
         Some(Err(_)) => "bad-setting",
@@ -59,6 +59,8 @@ pub fn of(host: &Host, name: &str, unit: &Unit) -> BTreeMap<String, String> {
     if let Some(What::Mount(mount)) = spec.map(|spec| spec.what) {
         put("Where", mount.place.display().to_string());
         put("What", mount.what);
+    }
+    if name.ends_with(".mount") {
         put("Result", state.outcome.text().to_owned());
     }
     properties

@@ -91,6 +91,8 @@ pub enum ProblemKind {
     Job(String),
     /// A unit that it needs could not be started.
     Dependency,
+    /// What its file asserts does not hold.
+    Assertion,
     /// Another request took it over.
     Canceled,
     /// It has nothing to reload with.

@@ -28,7 +28,7 @@ impl Life {
         let pid = self.unit.state.borrow().main_pid;
         if up && (self.stop_wanted() || self.outcome() == Outcome::Success) {
             if self.stop_wanted() {
-                self.host.log(&self.unit.name, format!("Stopping {}...", self.unit.description()));
+                self.host.log(&self.unit.name, format!("Stopping {}...", self.unit.label()));
             }
             let step = self.commands(service, &service.stop, (Activity::Deactivating, "stop")).await;
             debug_assert_ne!(step, Step::Stopped, "a service that is being stopped cannot be stopped again");

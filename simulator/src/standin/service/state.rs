@@ -41,6 +41,8 @@ pub struct State {
     pub exec_main_exit: Option<Exit>,
     /// Automatic restarts since the last start that was asked for.
     pub restarts: u32,
+    /// Whether the last activation got up.
+    pub got_up: bool,
     /// Text of `STATUS=`.
     pub status_text: String,
     /// Whether the last start was left out because of a condition.
@@ -63,6 +65,7 @@ impl Default for State {
             exec_main_pid: 0,
             exec_main_exit: None,
             restarts: 0,
+            got_up: false,
             status_text: String::new(),
             condition_failed: false,
             active_since: 0,

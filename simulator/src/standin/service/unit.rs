@@ -16,7 +16,7 @@ use super::state::{Activity, State, wall_clock_us};
 use crate::standin::journal::{Journal, Line};
 use crate::standin::units::escape_path;
 use crate::standin::units::files::{Loaded, UnitFiles};
-use crate::standin::units::spec::UnitSpec;
+use crate::standin::units::spec::{Condition, UnitSpec};
 
 /// How a job ended; `None` is well.
 pub type JobResult = Option<ProblemKind>;
@@ -94,9 +94,15 @@ impl Unit {
         self.loaded.borrow().as_ref().and_then(|loaded| loaded.spec.clone().ok())
     }
 
-    /// Its `Description=`.
-    pub fn description(&self) -> String {
-        self.spec().map_or_else(|| self.name.clone(), |spec| spec.description)
+    /// What the journal calls it: its name, and its `Description=` if it has one.
+    pub fn label(&self) -> String {
+        self.spec().map_or_else(|| self.name.clone(), |spec| self.label_by(&spec))
+    }
+
+    /// The same, by what its file meant when it was loaded.
+    pub fn label_by(&self, spec: &UnitSpec) -> String {
+        let name = &self.name;
+        if spec.description == *name { name.clone() } else { format!("{name} - {}", spec.description) }
     }
 
     /// Tell everyone who waits for the start how it ended.
@@ -131,6 +137,18 @@ impl Host {
     pub fn write(&self, unit: &str, name: &str, pid: i32, text: String) {
         let line = Line { time_us: wall_clock_us(), unit: unit.to_owned(), name: name.to_owned(), pid, text };
         self.journal.borrow_mut().write(&line);
+    }
+
+    /// A start that comes to nothing for a condition of its unit.
+    pub fn refuse(&self, unit: &Unit, label: &str, failed: &Condition) -> JobResult {
+        if failed.assertion {
+            self.log(&unit.name, format!("{}: Starting requested but asserts failed.", unit.name));
+            self.log(&unit.name, format!("Assertion failed for {label}."));
+            return Some(ProblemKind::Assertion);
+        }
+        let why = format!("{label} was skipped because of an unmet condition check ({}).", failed.text);
+        self.log(&unit.name, why);
+        None
     }
 
     /// Carry a job out; until it has ended the unit says that it has one.

@@ -1,6 +1,6 @@
 //! Connections, options, holds and aliases. Invariant: what is set here is only remembered and shown; nothing refreshes by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -49,7 +49,8 @@ pub fn connections(store: &Store, arguments: &Arguments) -> Done {
     }
     let mut rows = vec![["Interface", "Plug", "Slot", "Notes"].map(str::to_owned)];
     for (name, snap) in &state.snaps {
-        if !arguments.words.is_empty() && !arguments.words.contains(name) {
+        // Of one that is disabled snapd shows none.
+        if snap.disabled || !arguments.words.is_empty() && !arguments.words.contains(name) {
             continue;
         }
         for plug in state.meta(name)?.all_plugs() {
@@ -84,7 +85,7 @@ pub fn set(store: &Store, arguments: &Arguments) -> Done {
                 continue;
             }
             let unquoted = value.trim_matches('"');
-            check_option(key, unquoted).map_err(|reason| {
+            check_option(key, unquoted, &state.stores).map_err(|reason| {
                 activate::task(
                     "Run configure hook of \"core\" snap",
                     format!("run hook \"configure\": {reason}"),
@@ -107,8 +108,11 @@ fn check_configurable(state: &State, name: &str) -> Done {
     ))
 }
 
-fn check_option(key: &str, value: &str) -> Result<(), String> {
+fn check_option(key: &str, value: &str, stores: &BTreeSet<String>) -> Result<(), String> {
     match key {
+        "proxy.store" if !stores.contains(value) => {
+            Err(format!("cannot set proxy.store to \"{value}\" without a matching store assertion"))
+        }
         "refresh.timer" if value != "managed" => timer::check(value),
         "refresh.hold" => {
             hold_until(value).map(drop).ok_or_else(|| format!("cannot parse \"{value}\" as a time"))
@@ -134,9 +138,6 @@ pub fn get(store: &Store, arguments: &Arguments) -> Done {
     }
     let missing = |key: &str| error(format!("snap \"core\" has no \"{key}\" configuration option"));
     if arguments.document {
-        if state.system.is_empty() {
-            return Err(error("snap \"core\" has no configuration"));
-        }
         let text = serde_json::to_string_pretty(&document(&state.system));
         output::line(&text.map_err(|reason| error(reason.to_string()))?);
         return Ok(());
@@ -155,9 +156,10 @@ pub fn get(store: &Store, arguments: &Arguments) -> Done {
     Ok(())
 }
 
-/// `proxy.http` as `{"proxy": {"http": …}}`. What is JSON by itself, such as a number, is no text.
+/// `proxy.http` as `{"proxy": {"http": …}}`. What is JSON by itself, such as a number, is no text. snapd's own note that it is ready is
+/// always among them.
 fn document(options: &BTreeMap<String, String>) -> Value {
-    let mut document = Map::new();
+    let mut document = Map::from_iter([("seed".to_owned(), serde_json::json!({"loaded": true}))]);
     for (key, text) in options {
         let (group, name) = key.split_once('.').unwrap_or((key, ""));
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
@@ -232,14 +234,18 @@ pub fn show_timer(store: &Store) {
 }
 
 /// `snap ack FILE`: assertions are the store's signatures, and whatever has the form of one is trusted here.
-pub fn acknowledge(arguments: &Arguments) -> Done {
+pub fn acknowledge(store: &Store, arguments: &Arguments) -> Done {
     let [file] = arguments.words.as_slice() else {
         return Err(error("the required argument `<assertion file>` was not provided"));
     };
     let text = std::fs::read_to_string(file)
-        .map_err(|_| error(format!("open {file}: no such file or directory")))?;
+        .map_err(|_| error(format!("cannot assert: open {file}: no such file or directory")))?;
     if text.contains("\n\n") && text.starts_with("type: ") {
-        return Ok(());
+        let named = text.lines().filter_map(|line| line.strip_prefix("store: ")).map(str::to_owned);
+        return store.change("Acknowledge assertions", |state| {
+            state.stores.extend(named);
+            Ok(())
+        });
     }
     Err(error("cannot assert: cannot decode request body into assertions: unexpected EOF"))
 }
@@ -282,18 +288,22 @@ mod tests {
 
     #[test]
     fn system_options_are_checked_as_snapd_does() {
-        assert_eq!(check_option("refresh.timer", "4:00-7:00"), Ok(()));
-        assert_eq!(check_option("proxy.http", "http://10.0.0.1:3128"), Ok(()));
-        assert!(check_option("refresh.timer", "never").is_err());
-        assert!(check_option("refresh.retain", "1").is_err());
-        assert!(check_option("no.such", "1").is_err());
+        let check = |key, value| check_option(key, value, &BTreeSet::from(["ours".to_owned()]));
+        assert_eq!(check("refresh.timer", "4:00-7:00"), Ok(()));
+        assert_eq!(check("proxy.http", "http://10.0.0.1:3128"), Ok(()));
+        assert_eq!(check("proxy.store", "ours"), Ok(()));
+        assert!(check("proxy.store", "theirs").is_err());
+        assert!(check("refresh.timer", "never").is_err());
+        assert!(check("refresh.retain", "1").is_err());
+        assert!(check("no.such", "1").is_err());
     }
 
     #[test]
     fn options_are_shown_as_a_document_of_groups() {
         let options = [("proxy.http", "http://a"), ("proxy.no-proxy", "b"), ("refresh.retain", "3")];
         let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let shown = r#"{"proxy":{"http":"http://a","no-proxy":"b"},"refresh":{"retain":3}}"#;
+        let shown =
+            r#"{"proxy":{"http":"http://a","no-proxy":"b"},"refresh":{"retain":3},"seed":{"loaded":true}}"#;
         assert_eq!(document(&options).to_string(), shown);
     }
 

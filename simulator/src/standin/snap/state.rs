@@ -1,6 +1,6 @@
 //! What is installed: one JSON file, as snapd's `state.json`. Invariant: it is only changed by the command that holds its lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,8 @@ pub struct State {
     pub snaps: BTreeMap<String, Installed>,
     /// `snap set system`.
     pub system: BTreeMap<String, String>,
+    /// Stores that a statement was acknowledged of (`snap ack`).
+    pub stores: BTreeSet<String>,
     /// What was done, the oldest first.
     pub changes: Vec<Change>,
 }

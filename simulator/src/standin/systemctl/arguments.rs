@@ -12,6 +12,8 @@ pub struct Arguments {
     pub value_only: bool,
     pub quiet: bool,
     pub now: bool,
+    /// Until the next boot only.
+    pub runtime: bool,
     pub no_block: bool,
     pub no_legend: bool,
     pub all: bool,
@@ -86,6 +88,7 @@ fn option(
         "--value" => arguments.value_only = true,
         "-q" | "--quiet" => arguments.quiet = true,
         "--now" => arguments.now = true,
+        "--runtime" => arguments.runtime = true,
         "--no-block" => arguments.no_block = true,
         "--no-legend" | "--legend" => arguments.no_legend = true,
         "-a" | "--all" => arguments.all = true,

@@ -76,6 +76,7 @@ fn describe(verb: &str, problem: &Problem) -> (String, u8) {
         ProblemKind::Dependency => {
             (format!("A dependency job for {unit} failed. See 'journalctl -xe' for details."), 1)
         }
+        ProblemKind::Assertion => (format!("Assertion failed on job for {unit}."), 1),
         ProblemKind::Canceled => (format!("Job for {unit} canceled."), 1),
         ProblemKind::NotReloadable => {
             (format!("Failed to {doing} {unit}: Job type reload is not applicable for unit {unit}."), 1)

@@ -15,9 +15,9 @@ impl UnitFiles {
     pub fn enabled_state(&self, name: &str) -> Option<&'static str> {
         let fragment = self.fragment(name)?;
         if is_mask(&fragment) {
-            return Some("masked");
+            return Some(if fragment.starts_with(self.runtime()) { "masked-runtime" } else { "masked" });
         }
-        if !self.enabling_links(name).is_empty() {
+        if self.is_wanted(name) {
             return Some("enabled");
         }
         match self.load(name) {
@@ -40,6 +40,16 @@ impl UnitFiles {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Whether some target wants it, be there a file of it or not.
+    pub fn is_wanted(&self, name: &str) -> bool {
+        !self.enabling_links(name).is_empty()
+    }
+
+    /// Whether a mask stands before its file.
+    pub fn is_masked(&self, name: &str) -> bool {
+        self.fragment(name).is_some_and(|fragment| is_mask(&fragment))
     }
 
     fn wants_directories(&self) -> Vec<PathBuf> {
@@ -101,9 +111,9 @@ impl UnitFiles {
         remove_links(links).map_err(|error| format!("Failed to disable unit: {error}"))
     }
 
-    /// Make starting it impossible.
-    pub fn mask(&self, name: &str) -> Outcome {
-        let link = self.administrator().join(name);
+    /// Make starting it impossible, for good or until the next boot.
+    pub fn mask(&self, name: &str, until_boot: bool) -> Outcome {
+        let link = if until_boot { self.runtime() } else { self.administrator() }.join(name);
         if link.symlink_metadata().is_ok() && !is_mask(&link) {
             return Err(format!("Failed to mask unit: File {} already exists.", link.display()));
         }
@@ -114,8 +124,8 @@ impl UnitFiles {
 
     /// Take a mask away.
     pub fn unmask(&self, name: &str) -> Outcome {
-        let link = self.administrator().join(name);
-        let links = if is_mask(&link) { vec![link] } else { Vec::new() };
+        let links = [self.administrator(), self.runtime()].map(|directory| directory.join(name));
+        let links = links.into_iter().filter(|link| is_mask(link)).collect();
         remove_links(links).map_err(|error| format!("Failed to unmask unit: {error}"))
     }
 }
@@ -139,7 +149,7 @@ fn remove_links(links: Vec<PathBuf>) -> std::io::Result<Vec<String>> {
     let mut done = Vec::new();
     for link in links {
         match fs::remove_file(&link) {
-            Ok(()) => done.push(format!("Removed {}.", link.display())),
+            Ok(()) => done.push(format!("Removed \"{}\".", link.display())),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -193,8 +203,8 @@ mod tests {
     #[test]
     fn a_mask_does_not_replace_a_file_and_can_be_taken_away() {
         let (_place, files) = place_with("[Service]\nExecStart=/bin/a\n");
-        assert!(files.mask("x.service").is_err());
-        files.mask("y.service").unwrap();
+        assert!(files.mask("x.service", false).is_err());
+        files.mask("y.service", false).unwrap();
         assert_eq!(files.enabled_state("y.service"), Some("masked"));
         assert_eq!(files.unmask("y.service").unwrap().len(), 1);
         assert_eq!(files.enabled_state("y.service"), None);

@@ -19,6 +19,8 @@ pub struct Loaded {
     /// The unit file, and its drop-ins in the order they apply.
     pub fragment: PathBuf,
     pub drop_ins: Vec<PathBuf>,
+    /// Where drop-ins were looked for: a directory that is made later is not noticed.
+    pub places: Vec<PathBuf>,
     /// What they say, or why systemd would not take it.
     pub spec: Result<UnitSpec, String>,
     pub install: Install,
@@ -55,6 +57,11 @@ impl UnitFiles {
         self.directories.first().map_or(Path::new("/"), PathBuf::as_path)
     }
 
+    /// Where what lasts until the next boot is.
+    pub fn runtime(&self) -> &Path {
+        self.directories.get(1).map_or(Path::new("/run/systemd/system"), PathBuf::as_path)
+    }
+
     /// The file of a unit, a mask included.
     pub fn fragment(&self, name: &str) -> Option<PathBuf> {
         let names = [Some(name.to_owned()), template(name).map(|(template, _)| template)];
@@ -71,7 +78,8 @@ impl UnitFiles {
             return Found::Masked(fragment);
         }
         let Ok(text) = fs::read_to_string(&fragment) else { return Found::Missing };
-        let drop_ins = self.drop_ins(name);
+        let places = self.places(name);
+        let drop_ins = drop_ins(&places);
         let mut assignments = Assignments::default();
         assignments.add(&specifiers(&text, name));
         for drop_in in &drop_ins {
@@ -79,37 +87,23 @@ impl UnitFiles {
         }
         let stamp = stamp(&fragment, &drop_ins);
         let (spec, install) = (spec::read(name, &assignments), Install::read(&assignments));
-        Found::Loaded(Box::new(Loaded { spec, install, fragment, drop_ins, stamp }))
+        Found::Loaded(Box::new(Loaded { spec, install, fragment, drop_ins, places, stamp }))
     }
 
     /// Whether what is on disk differs from what was loaded.
     pub fn has_changed(&self, name: &str, loaded: &Loaded) -> bool {
         match self.fragment(name) {
-            Some(fragment) => stamp(&fragment, &self.drop_ins(name)) != loaded.stamp,
+            Some(fragment) => stamp(&fragment, &drop_ins(&loaded.places)) != loaded.stamp,
             None => true,
         }
     }
 
-    /// `*.conf` in the unit's `.d` directories, by file name over all directories.
-    fn drop_ins(&self, name: &str) -> Vec<PathBuf> {
+    /// The unit's `.d` directories that are there.
+    fn places(&self, name: &str) -> Vec<PathBuf> {
         let mut names = vec![format!("{name}.d")];
         names.extend(template(name).map(|(template, _)| format!("{template}.d")));
-        let mut found: Vec<PathBuf> = Vec::new();
-        for directory in &self.directories {
-            for name in &names {
-                let entries = fs::read_dir(directory.join(name)).into_iter().flatten().flatten();
-                let files = entries
-                    .map(|entry| entry.path())
-                    .filter(|path| path.extension().is_some_and(|end| end == "conf"));
-                for file in files {
-                    if !found.iter().any(|known| known.file_name() == file.file_name()) {
-                        found.push(file);
-                    }
-                }
-            }
-        }
-        found.sort_by(|left, right| left.file_name().cmp(&right.file_name()));
-        found
+        let all = self.directories.iter().flat_map(|place| names.iter().map(|name| place.join(name)));
+        all.filter(|place| place.is_dir()).collect()
     }
 
     /// Names of all units that have a file here or in a lower directory.
@@ -127,6 +121,21 @@ impl UnitFiles {
         names.dedup();
         names
     }
+}
+
+/// `*.conf` in these directories, by file name over all of them.
+fn drop_ins(places: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for place in places {
+        let entries = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+        for file in entries.filter(|path| path.extension().is_some_and(|end| end == "conf")) {
+            if !found.iter().any(|known| known.file_name() == file.file_name()) {
+                found.push(file);
+            }
+        }
+    }
+    found.sort_by(|left, right| left.file_name().cmp(&right.file_name()));
+    found
 }
 
 /// Whether a unit file is a mask.

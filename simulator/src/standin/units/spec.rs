@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::syntax::Assignments;
 use super::words;
+use crate::standin::fstab;
 
 /// When a started service counts as up (`Type=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +94,24 @@ pub struct UnitSpec {
     pub limit_interval: Duration,
     pub limit_burst: usize,
     pub mounts_for: Vec<PathBuf>,
-    /// `ConditionPathExists=`: paths, and whether each must be absent (`!`).
-    pub conditions: Vec<(PathBuf, bool)>,
+    /// What must hold before a start: `ConditionPathExists=` and its like.
+    pub conditions: Vec<Condition>,
     /// Units that are started with it, and whether it cannot go on without them.
     pub wants: Vec<(String, bool)>,
     pub what: What,
+}
+
+/// A condition, without which a start does nothing, or an assertion, without which it fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// As written: `ConditionPathExists=!/x`.
+    pub text: String,
+    pub path: PathBuf,
+    /// `!`: it must not be so.
+    pub negated: bool,
+    /// `…PathIsMountPoint=`; otherwise the path must be there.
+    pub mount_point: bool,
+    pub assertion: bool,
 }
 
 /// What is done to enable a unit, be the rest of its file good or bad.
@@ -106,6 +120,17 @@ pub struct Install {
     pub wanted_by: Vec<String>,
     pub required_by: Vec<String>,
     pub alias: Vec<String>,
+}
+
+impl UnitSpec {
+    /// The first condition that does not hold; assertions come last.
+    pub fn failed_condition(&self) -> Option<&Condition> {
+        let is_so = |condition: &Condition| match condition.mount_point {
+            true => fstab::is_mounted(&condition.path),
+            false => condition.path.exists(),
+        };
+        self.conditions.iter().find(|condition| is_so(condition) == condition.negated)
+    }
 }
 
 impl Install {
@@ -165,15 +190,25 @@ pub fn read(name: &str, all: &Assignments) -> Result<UnitSpec, String> {
         limit_interval: interval.and_then(|text| words::time_span(&text)).unwrap_or(Duration::from_secs(10)),
         limit_burst: burst.and_then(|text| text.parse().ok()).unwrap_or(5),
         mounts_for: all.words("Unit", "RequiresMountsFor").into_iter().map(PathBuf::from).collect(),
-        conditions: all.list("Unit", "ConditionPathExists").into_iter().map(condition).collect(),
+        conditions: conditions(all),
         wants: strong.map(|name| (name, true)).chain(weak.map(|name| (name, false))).collect(),
         what,
     })
 }
 
-fn condition(text: &str) -> (PathBuf, bool) {
-    let absent = text.starts_with('!');
-    (PathBuf::from(text.trim_start_matches(['!', '|'])), absent)
+fn conditions(all: &Assignments) -> Vec<Condition> {
+    const KEYS: [&str; 4] =
+        ["ConditionPathExists", "ConditionPathIsMountPoint", "AssertPathExists", "AssertPathIsMountPoint"];
+    let of = |key: &'static str| {
+        all.list("Unit", key).into_iter().map(move |value| Condition {
+            text: format!("{key}={value}"),
+            path: PathBuf::from(value.trim_start_matches(['!', '|'])),
+            negated: value.starts_with('!'),
+            mount_point: key.ends_with("IsMountPoint"),
+            assertion: key.starts_with("Assert"),
+        })
+    };
+    KEYS.into_iter().flat_map(of).collect()
 }
 
 fn mount(all: &Assignments) -> Result<MountSpec, String> {
@@ -249,7 +284,7 @@ fn restart(text: &str) -> Restart {
 
 fn check_start(kind: Kind, restart: Restart, start: &[Command]) -> Result<(), String> {
     if start.is_empty() && kind != Kind::Oneshot {
-        return Err("Service has no ExecStart= setting".to_owned());
+        return Err("Service has no ExecStart=, ExecStop=, or SuccessAction=".to_owned());
     }
     if start.len() > 1 && kind != Kind::Oneshot {
         return Err(

@@ -66,20 +66,22 @@ pub fn info(front: &Front, arguments: &Arguments, given: &[String]) -> Done<u8> 
     let number = |row: &Row| numbers.and_then(|numbers| numbers.get(&row.revision)).cloned();
     let in_use = rows.iter().find(|row| !row.is_disabled).and_then(number);
     let answer = front.real.run(given)?;
-    // Of a file that the store has never seen, it knows nothing.
-    let (0, Some(number)) = (answer.code, in_use) else { return Ok(relay(&answer)) };
+    if answer.code != 0 {
+        return Ok(relay(&answer));
+    }
     let tracking = rows.iter().find_map(|row| row.tracking.clone());
     for line in answer.stdout.lines() {
         match line.split_once(':').map_or("", |(key, _)| key) {
-            "publisher" => output::line("publisher: Canonical**"),
-            // Installed from the store, it says this itself.
+            "publisher" if in_use.is_some() => output::line("publisher: Canonical**"),
+            // Told below, wherever snapd has it.
             "tracking" => {}
             "installed" => {
                 if let Some(tracking) = &tracking {
                     output::line(&format!("tracking:  {tracking}"));
                 }
                 channels(&releases)?;
-                output::line(&with_number(line, &number));
+                let number = in_use.as_deref();
+                output::line(&number.map_or_else(|| line.to_owned(), |number| with_number(line, number)));
             }
             _ => output::line(line),
         }
