@@ -16,19 +16,23 @@ export JUJU_SIM_IMAGE := $(CURDIR)/.cache/image
 # What the machines of the demo are: light (namespaces) or full (booted, with systemd and snapd).
 MACHINES ?= light
 
-.PHONY: help setup charm sim image demo test test-full faults lint clean
+.PHONY: help setup basics charm sim image demo test test-full faults lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-setup: ## install what is missing on this machine
+setup: basics ## install what is missing on this machine
+	@scripts/setup tests
+
+# What builds and shows the charm needs none of the etcd versions that only the tests run.
+basics:
 	@scripts/setup
 
-charm: setup ## build and pack the charm: etcd_<platform>.charm (PLATFORM=amd64, arm64, ppc64el or s390x)
+charm: basics ## build and pack the charm: etcd_<platform>.charm (PLATFORM=amd64, arm64, ppc64el or s390x)
 	@scripts/pack $(PLATFORM)
 
 # With the features of the whole workspace, so that the tests need not build its libraries again.
-sim: setup ## build juju-sim, the small local Juju
+sim: basics ## build juju-sim, the small local Juju
 	@cargo build --locked --quiet --workspace --bin juju-sim
 
 image: sim ## make the image that booted machines start from (about 4 minutes, once)
@@ -38,19 +42,19 @@ demo: sim $(if $(filter full,$(MACHINES)),image) ## a three-unit TLS cluster on 
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
 	@scripts/demo $(MACHINES)
 
-lint: setup ## formatting and clippy, warnings are errors
+lint: basics ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
-test: lint sim image ## all tests, against real etcd
+test: setup lint sim image ## all tests, against real etcd
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
 	@scripts/test
 
-test-full: lint sim image ## the long scenarios on booted machines, with a table at the end
+test-full: setup lint sim image ## the long scenarios on booted machines, with a table at the end
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
 	@scripts/test-full
 
-faults: lint sim ## hooks killed at every call, cut and broken machines under writers, with a table at the end
+faults: setup lint sim ## hooks killed at every call, cut and broken machines under writers, with a table at the end
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
 	@scripts/faults
 
