@@ -22,7 +22,7 @@ fn one_unit_related_before_it_is_up(kind: Kind) {
 }
 
 /// Also: ports, version, application status, and that the members know each other by name.
-fn three_units_without_update_status(kind: Kind) {
+pub fn three_units_without_update_status(kind: Kind) {
     let model = Model::with_cluster(kind, 3);
     let status = model.status();
     let etcd = &status["applications"]["etcd"];
@@ -38,6 +38,9 @@ fn three_units_without_update_status(kind: Kind) {
         members["members"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["etcd0", "etcd1", "etcd2"]);
+    let complaint =
+        ". /etc/profile.d/etcd.sh; etcdctl get nothing 2>&1 | grep 'unrecognized environment' || true";
+    assert_eq!(model.shell("etcd/0", complaint), "", "root's shell sets what this etcdctl does not know");
     let log = model.run(&["debug-log", "--replay"]);
     assert!(!log.contains("update-status"), "the cluster must not need update-status");
     model.assert_no_hook_failed();
