@@ -27,7 +27,7 @@ fn health_tells_the_truth(kind: Kind) {
     assert!(failure.as_deref().unwrap_or_default().starts_with("the cluster has no quorum: "), "{failure:?}");
 }
 
-fn credentials_are_packed_privately_and_work(kind: Kind) {
+pub fn credentials_are_packed_privately_and_work(kind: Kind) {
     let model = Model::with_cluster(kind, 1);
     for name in ["package-client-credentials", "package-client-certificates", "generate-client-certificates"]
     {

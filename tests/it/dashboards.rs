@@ -23,7 +23,7 @@ const ROUND_TRIPS: &str = "etcd_network_peer_round_trip_time_seconds_bucket";
 
 /// Related before there is an etcd; then a unit more, another leader, another Prometheus, a refusal, a unit less,
 /// another port, and the end.
-fn prometheus_and_grafana_follow_the_cluster(kind: Kind) {
+pub fn prometheus_and_grafana_follow_the_cluster(kind: Kind) {
     let model = Model::new(kind);
     model.deploy_etcd(1);
     model.deploy_charm("prometheus", "first");

@@ -1,7 +1,7 @@
 //! Whole models: the packed charm with real etcd, real TLS and a real easy-rsa, on the local Juju.
 //!
-//! What depends on Juju runs on every kind of model: all supported generations of Juju, both versions of etcd. What
-//! depends on etcd alone runs once on each version of it.
+//! What depends on Juju runs on every kind of model: all supported generations of Juju, etcd 3.4 and 3.5. What depends on
+//! etcd alone runs once on each of these two. What may be another thing on etcd 3.6 and 3.7 stands in `newer`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,6 +32,7 @@ mod machine_calls;
 mod maintenance;
 mod migrating;
 mod monitoring;
+mod newer;
 mod options;
 mod owners;
 mod pages;
@@ -59,6 +60,11 @@ pub const OLD: Kind = Kind { juju: "2.9", channel: "3.4/stable", machines: None 
 pub const PRESENT: Kind = Kind { juju: "3.6", channel: "3.5/stable", machines: None };
 /// Juju 4.0 with etcd 3.5.
 pub const COMING: Kind = Kind { juju: "4.0", channel: "3.5/stable", machines: None };
+
+/// Juju 3.6 with etcd 3.6.
+pub const NEXT: Kind = Kind { juju: "3.6", channel: "3.6/stable", machines: None };
+/// Juju 4.0 with etcd 3.7.
+pub const NEWEST: Kind = Kind { juju: "4.0", channel: "3.7/stable", machines: None };
 
 /// Makes one test of each scenario (a function of a [`Kind`]) for each kind of model.
 #[macro_export]

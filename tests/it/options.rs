@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::sim::{Model, Writer, wait_until};
+use crate::sim::{Kind, Model, Writer, wait_until};
 use crate::{OLD, PRESENT};
 
 /// What a client may notice of one member's restart.
@@ -95,7 +95,8 @@ const AT_START: [(&str, &str); 13] = [
     ("management_port=3380", "listen-peer-urls: https://10."),
 ];
 
-/// What restarts nothing: snapd's matters, certificates under the running server, a key that 3.4 does not know.
+/// What restarts nothing: snapd's matters, certificates under the running server, a key that 3.4 does not know. The channel is
+/// another one of the same minor version.
 const AT_ONCE: [&str; 8] = [
     "snapd_refresh=4:00-7:00",
     "snap_proxy=http://10.0.0.9:3128",
@@ -104,7 +105,7 @@ const AT_ONCE: [&str; 8] = [
     "tls_min_version=TLS1.2",
     "nagios_context=other",
     "nagios_servicegroups=databases",
-    "channel=3.4/edge",
+    "channel=edge",
 ];
 
 /// What needs more than a running unit; other tests change these.
@@ -127,24 +128,50 @@ fn every_option_is_changed_once() {
     assert_eq!(changed, declared);
 }
 
+/// [`AT_START`] and [`AT_ONCE`] for a version: from 3.6 on there is no v2 store to switch on, and 3.4 alone does not know which
+/// version of TLS is the least.
+fn options_of(kind: Kind) -> (Vec<(&'static str, &'static str)>, Vec<String>) {
+    let (mut at_start, mut at_once) = (AT_START.to_vec(), AT_ONCE.to_vec());
+    if !kind.has_v2() {
+        at_start.retain(|(option, _)| name(option) != "enable_v2");
+        at_once.push("enable_v2=true");
+    }
+    if !kind.channel.starts_with("3.4") {
+        at_once.retain(|option| name(option) != "tls_min_version");
+        at_start.insert(0, ("tls_min_version=TLS1.2", "tls-min-version: TLS1.2"));
+    }
+    let channel = format!("channel={}", kind.channel.replace("stable", "edge"));
+    let at_once = at_once.into_iter().map(|option| match name(option) {
+        "channel" => channel.clone(),
+        _ => option.to_owned(),
+    });
+    (at_start, at_once.collect())
+}
+
 #[test]
-fn only_what_etcd_reads_at_its_start_restarts_it() {
-    let model = Model::with_cluster(OLD, 1);
+fn only_what_etcd_3_4_reads_at_its_start_restarts_it() {
+    only_what_etcd_reads_at_its_start_restarts_it(OLD);
+}
+
+pub fn only_what_etcd_reads_at_its_start_restarts_it(kind: Kind) {
+    let model = Model::with_cluster(kind, 1);
+    let (at_start, at_once) = options_of(kind);
     let restarts = |before: usize| restarts(&model, "etcd/0") - before;
     let settle = |arguments: &[&str]| {
         model.run(&[&["config", "etcd"], arguments].concat());
         model.settle(1);
     };
     a_store_proxy(&model);
-    settle(&AT_ONCE);
-    assert_eq!(restarts(0), 0, "{AT_ONCE:?}");
+    settle(&at_once.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(restarts(0), 0, "{at_once:?}");
     what_snapd_was_told(&model);
     a_slip_elsewhere_takes_no_name_from_the_certificate(&model);
-    settle(&["--reset", &format!("{},heartbeat_interval", AT_ONCE.map(name).join(","))]);
+    let names: Vec<&str> = at_once.iter().map(|option| name(option)).collect();
+    settle(&["--reset", &format!("{},heartbeat_interval", names.join(","))]);
     assert_eq!(model.shell("etcd/0", "snap get system refresh.retain"), "3\n", "it is the operator's");
     assert_eq!(told(&model, "proxy.http"), None);
 
-    let (management_port, others) = AT_START.split_last().unwrap();
+    let (management_port, others) = at_start.split_last().unwrap();
     settle(&others.iter().map(|(option, _)| *option).collect::<Vec<_>>());
     assert_eq!(restarts(0), 1, "{others:?}");
     let file = model.shell("etcd/0", &format!("cat {CONFIG}"));
@@ -154,7 +181,7 @@ fn only_what_etcd_reads_at_its_start_restarts_it() {
     settle(&[management_port.0]);
     assert_eq!(restarts(1), 2, "one to open, one to close");
     assert_eq!(ports_of_members(&model, "etcd/0", "peerURLs"), ["3380"]);
-    settle(&["--reset", &AT_START.map(|(option, _)| name(option)).join(",")]);
+    settle(&["--reset", &at_start.iter().map(|(option, _)| name(option)).collect::<Vec<_>>().join(",")]);
     assert_eq!(restarts(3), 2);
     assert_eq!(listens(&model, "etcd/0"), ["2379", "2380"]);
     model.assert_no_hook_failed();

@@ -14,7 +14,7 @@ on_every_kind!(
     two_units_are_removed_at_once
 );
 
-fn three_to_five_to_three_to_one_to_three(kind: Kind) {
+pub fn three_to_five_to_three_to_one_to_three(kind: Kind) {
     let model = Model::with_cluster(kind, 3);
     model.deploy_consumer("consumer");
     model.wait(&["consumer", "--status", "active", "--idle"]);

@@ -46,6 +46,13 @@ pub struct Kind {
     pub machines: Option<&'static str>,
 }
 
+impl Kind {
+    /// The v2 store went with etcd 3.6, and with it what etcdctl did to files.
+    pub fn has_v2(&self) -> bool {
+        ["3.4", "3.5"].iter().any(|minor| self.channel.starts_with(minor))
+    }
+}
+
 /// A model of its own, destroyed with everything in it when the test ends.
 pub struct Model {
     home: tempfile::TempDir,

@@ -46,7 +46,7 @@ fn settle_there(model: &Model, unit: &str) {
     assert!(model.shell(unit, "grep ' /media/etcd ' /proc/mounts").contains("ext4"));
 }
 
-fn data_lives_and_moves_with_its_storage(kind: Kind) {
+pub fn data_lives_and_moves_with_its_storage(kind: Kind) {
     let model = Model::new(kind);
     model.deploy_easyrsa();
     model.deploy_etcd_with(1, &["--storage", "data=loop,1G"]);
