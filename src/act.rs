@@ -113,6 +113,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::UpgradeSnap { channel, minor, save_first } => {
             upgrade::to_channel((channel, *minor), *save_first, world, tools).await
         }
+        Step::CutLog { entries } => upgrade::cut_log(*entries, world).await,
         Step::FinishMove(moving) => exchange::finish(moving, world).await,
         Step::ForgetRefusedUpgrade => Ok(exchange::forget_refusal()?),
         Step::StopService => Ok(snap::stop_service().await?),

@@ -21,6 +21,7 @@ mod membership;
 mod minors;
 mod ownership;
 mod ports;
+mod preparing;
 mod quorum;
 mod recovering;
 mod release;
@@ -58,9 +59,10 @@ pub use company::{Company, Errand, company, may_hold_lock};
 pub use generation::{Followed, followed, later_unit, next_generation, rivals, seems_of_before};
 pub use loss::{first_file, is_total as is_all_lost, who_may_have_data};
 pub use membership::may_retire;
-pub use minors::{is_first_on, lowest_published, why_not_yet};
+pub use minors::{NotYet, is_first_on, lowest_published, why_not_yet};
 pub use ownership::{claim_of, foreign, was_of_another};
 pub use ports::{is_moving, peer_url};
+pub use preparing::goal as prepares_for;
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
 pub use snapd::{
@@ -221,6 +223,7 @@ fn decided(world: &World) -> Next {
         .or_else(|| membership::next(world))
         .or_else(|| release::next(world))
         .or_else(|| service::next(world))
+        .or_else(|| preparing::next(world))
         .or_else(|| upgrade::next(world))
         .or_else(|| storage::move_in(world))
         .or_else(|| storage::move_home(world))

@@ -21,8 +21,8 @@ pub use service::last_words;
 use anyhow::Result;
 
 use crate::clock;
-use crate::decide::{followed, lowest_published, seems_of_before};
-use crate::etcd::{ClusterId, Member};
+use crate::decide::{followed, lowest_published, prepares_for, seems_of_before};
+use crate::etcd::{ClusterId, Member, OldRecords};
 use crate::event::Event;
 use crate::juju::{Context, Tools};
 use crate::recovering::Recovery;
@@ -120,7 +120,7 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
     etcd.v2_store = v2_store::look(facts, &host, &etcd.door).await;
     host.following = channel::following(facts, &host, &etcd).await;
     let now_s = clock::now_s();
-    Ok(World {
+    let mut world = World {
         authority: certificates::authority(facts, &host, now_s),
         now_s,
         event: facts.event.clone(),
@@ -138,5 +138,14 @@ pub async fn world(facts: &Facts, tools: &Tools, tried: &Tried) -> Result<World>
         host,
         etcd,
         tried: tried.clone(),
-    })
+    };
+    if prepares_for(&world).is_some() {
+        world.host.old_records = old_records(&world.host).await;
+    }
+    Ok(world)
+}
+
+/// What etcd's old store has left in this member's log and raft snapshots, while its server runs.
+pub async fn old_records(host: &Host) -> Reading<OldRecords> {
+    place::old_records(&host.place).await
 }

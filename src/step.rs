@@ -48,6 +48,11 @@ pub enum Step {
     WriteReleaseUnit(String),
     /// Set these options of snapd, and take back what was set before and is not among them.
     SetSnapd(BTreeMap<String, String>),
+    /// Write until etcd has cut its log by a raft snapshot.
+    CutLog {
+        /// As many, one key's: it is gone again afterwards.
+        entries: u64,
+    },
     /// Tell snapd never to refresh etcd's snap by itself.
     HoldSnap,
     /// Put the restart rules for etcd's service in place.
@@ -283,6 +288,7 @@ impl Step {
             Step::RemoveMember { .. } => "remove-member",
             Step::SwitchChannel(_) => "switch-channel",
             Step::UpgradeSnap { .. } => "upgrade-snap",
+            Step::CutLog { .. } => "cut-log",
             Step::FinishMove(_) => "finish-move",
             Step::ForgetRefusedUpgrade => "forget-refused-upgrade",
             Step::StopService => "stop-service",
@@ -391,6 +397,7 @@ impl fmt::Display for Step {
             Step::RemoveMember { member, reason } => write!(f, "Taking member {member} out: {reason}"),
             Step::SwitchChannel(channel) => write!(f, "Following the channel {channel}"),
             Step::UpgradeSnap { channel, .. } => write!(f, "Moving etcd to {channel}"),
+            Step::CutLog { .. } => f.write_str("Clearing etcd's log of requests to the v2 store"),
             Step::FinishMove(moving) => {
                 write!(f, "Finishing the move to {}, which was broken off", moving.channel)
             }

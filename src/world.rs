@@ -29,7 +29,9 @@ pub use unread::{CANNOT_BE_READ, Unread};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::etcd::{Alarm, ClusterId, Identity, LogEnd, Member, MemberId, MemberStatus, Permission, Version};
+use crate::etcd::{
+    Alarm, ClusterId, Identity, LogEnd, Member, MemberId, MemberStatus, OldRecords, Permission, Version,
+};
 use crate::event::Event;
 use crate::healed::Healed;
 use crate::host::{Installed, Release};
@@ -264,6 +266,8 @@ pub struct Host {
     pub identity: Option<Identity>,
     /// How far the log goes; read only while no quorum answers.
     pub log_end: Reading<LogEnd>,
+    /// What the old store has left there; read only on the way to an etcd without it.
+    pub old_records: Reading<OldRecords>,
     /// What a server that fails has found damaged in its data.
     pub damage: Option<&'static str>,
     /// This unit's member was replaced because its data was damaged: the last time.

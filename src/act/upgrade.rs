@@ -1,22 +1,29 @@
 //! The snap moved to what another channel has, under a running cluster.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
 
 use super::{Trouble, exchange, membership, way_back};
 use crate::backup::{self, Progress};
 use crate::clock;
 use crate::decide::DATA;
-use crate::etcd::{Channel, Minor, Version};
+use crate::etcd::{Channel, Minor, OldRecords, Version};
 use crate::host::{Installed, Snap, directory, files};
 use crate::juju::{Status, Tools};
 use crate::moving::Moving;
+use crate::observe;
 use crate::state;
-use crate::world::World;
+use crate::world::{Reading, World};
 
 /// What stays free beside snapd's copy: etcd prepares its next log file.
 const SPARE_BYTES: u64 = 128 * 1024 * 1024;
 /// How many of them are kept.
 const KEPT: usize = 3;
+/// The key that is written for the sake of writing.
+const FILLER: &[u8] = b"etcd-charm/filler";
+/// A raft snapshot is a small file.
+const SNAPSHOT_MAX: Duration = Duration::from_secs(20);
 
 /// With the others healthy, under the restart lock, raft leadership handed over: refreshes the snap and waits until its
 /// server serves again. `save_first`: a snapshot is taken before.
@@ -73,6 +80,31 @@ pub(super) async fn save_snapshot(world: &World) -> Result<(), Trouble> {
         files::remove_if_exists(directory.join(old)).context("cannot remove an older snapshot")?;
     }
     Ok(())
+}
+
+/// Each write is an entry of the log, and etcd makes a raft snapshot after as many as its file says.
+pub(super) async fn cut_log(entries: u64, world: &World) -> Result<(), Trouble> {
+    let client = membership::own(world).await?;
+    for _ in 0..entries {
+        client.put(FILLER, b"").await?;
+    }
+    client.delete(FILLER).await?;
+    let deadline = Instant::now() + SNAPSHOT_MAX;
+    loop {
+        let found = observe::old_records(&world.host).await;
+        let why = match &found {
+            Reading::Unknown(why) => why.clone(),
+            Reading::Known(OldRecords::Request(request)) => format!("its log still has {request}"),
+            Reading::Known(_) => "no raft snapshot was made".to_owned(),
+        };
+        if matches!(found, Reading::Known(_)) && found != world.host.old_records {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Trouble::NotYet(why));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn refresh(channel: &Channel, minor: Minor, world: &World) -> Result<(), Trouble> {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use super::{Report, Results, tell};
 use crate::act::{self, Trouble};
 use crate::checkup;
-use crate::decide;
+use crate::decide::{self, NotYet};
 use crate::etcd::Version;
 use crate::event::Event;
 use crate::host::{self, Installed};
@@ -32,8 +32,14 @@ pub(super) async fn run(context: &Context, tools: &Tools) -> Result<Report> {
     let attached = attached(tools).await?;
     check(&before, &attached.version)?;
     let named = format!("the attached snap is etcd {}", attached.version);
-    if let Some(why) = decide::why_not_yet(&world, &named, attached.version.minor_version()) {
-        bail!(why);
+    let minor = attached.version.minor_version();
+    match decide::why_not_yet(&world, &named, minor) {
+        None => {}
+        Some(NotYet::Preparing(why)) if decide::prepares_for(&world).is_some() => {
+            bail!("{why}; then try again")
+        }
+        Some(NotYet::Preparing(why)) => bail!("{why}: set channel={minor}/stable, then try again"),
+        Some(NotYet::Refused(why)) => bail!(why),
     }
     tell(tools, &format!("installing etcd {} over {}", attached.version, before.version)).await;
     checkup::forget().context("cannot see to it that the next check is a full one")?;

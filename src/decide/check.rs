@@ -7,9 +7,9 @@ mod members;
 mod words;
 
 use super::{Next, Waiting};
-use crate::etcd::Member;
+use crate::etcd::{Member, Version};
 use crate::step::Step;
-use crate::world::{Leadership, Roster, World};
+use crate::world::{Data, Leadership, Roster, World};
 
 /// Whether a decision is safe; if not, why.
 pub(super) type Verdict = Result<(), String>;
@@ -67,7 +67,12 @@ fn check_step(w: &World, step: &Step) -> Verdict {
         Step::MoveLeadership { to } => members::check_new_leader(w, *to),
         Step::StopService => members::check_stop(w),
         Step::StartService => data::check_start(w),
-        Step::RestartService | Step::SwitchRelease(_) | Step::UpgradeSnap { .. } => data::check_restart(w),
+        Step::RestartService => data::check_restart(w),
+        Step::UpgradeSnap { minor, .. } => data::check_version(w, *minor),
+        Step::SwitchRelease(release) => match release.version.parse::<Version>() {
+            Ok(version) if w.host.data == Data::Present => data::check_version(w, version.minor_version()),
+            _ => data::check_restart(w),
+        },
         Step::WriteConfig { settings, .. } => data::check_config(w, settings),
         Step::MoveData { from, to, settings, .. } => data::check_move(w, (from, to), settings),
         Step::MoveDataAside { why, place } => data::check_set_aside(w, *why, place),
@@ -117,6 +122,7 @@ fn check_step(w: &World, step: &Step) -> Verdict {
         | Step::SwitchChannel(_)
         | Step::PutAway(_)
         | Step::NoteDispensable(_)
+        | Step::CutLog { .. }
         | Step::ForgetRefusedUpgrade => Ok(()),
     }
 }

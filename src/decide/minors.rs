@@ -1,14 +1,14 @@
 //! Versions side by side in one cluster. Invariant: no server is started that is more than one minor version ahead of any
 //! member, or on data that it does not start on. The first member or learner two ahead makes all running ones end.
 
-use super::Next;
-use crate::etcd::{Channel, Minor, Track, Version};
+use super::{Next, preparing};
+use crate::etcd::{Channel, Minor, OldRecords, Track, Version};
 use crate::juju::Status;
 use crate::step::{Source, Step};
 use crate::world::{Data, Peers, Reading, V2Store, World};
 
 /// The first minor version that has no old store, and that reads the members from another place than those before.
-const WITHOUT_V2: Minor = Minor { major: 3, minor: 6 };
+pub(super) const WITHOUT_V2: Minor = Minor { major: 3, minor: 6 };
 /// The first version before it that keeps its members correctly in both places. Source: etcd's upgrade guide to 3.6.
 const KEEPS_MEMBERS: Version = Version { major: 3, minor: 5, patch: 26 };
 
@@ -50,9 +50,42 @@ fn who_is_behind(w: &World, minor: Minor) -> Option<String> {
     })
 }
 
-/// Why a running member cannot become etcd `minor`, one up or the same, now: the cause and what to do first. `named`: the
-/// operator's words for it.
-pub fn why_not_yet(w: &World, named: &str, minor: Minor) -> Option<String> {
+/// Why a running member is not moved now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotYet {
+    /// The operator has to do something first: the cause and what.
+    Refused(String),
+    /// The charm is making it possible: what is waited for.
+    Preparing(String),
+}
+
+impl NotYet {
+    /// What the operator sees.
+    pub fn status(self) -> Status {
+        match self {
+            NotYet::Refused(why) => Status::blocked(why),
+            NotYet::Preparing(why) => Status::waiting(why),
+        }
+    }
+}
+
+/// Why a running member cannot become etcd `minor`, one up or the same, now. `named`: the operator's words for it.
+pub fn why_not_yet(w: &World, named: &str, minor: Minor) -> Option<NotYet> {
+    if let Some(why) = why_never(w, named, minor) {
+        return Some(NotYet::Refused(why));
+    }
+    let installed = w.installed_version()?.minor_version();
+    if installed >= minor || !preparing::needs_it(minor) {
+        return None;
+    }
+    let who = preparing::who_is_not_ready(w, minor)?;
+    Some(NotYet::Preparing(format!(
+        "{named}: each unit restarts once more on {installed} first, so that {minor} finds nothing of the v2 store: waiting for {who}"
+    )))
+}
+
+/// Why time alone does not help: the cause and what to do first.
+pub(super) fn why_never(w: &World, named: &str, minor: Minor) -> Option<String> {
     let installed = w.installed_version()?;
     if minor <= installed.minor_version() {
         return None;
@@ -67,6 +100,11 @@ pub fn why_not_yet(w: &World, named: &str, minor: Minor) -> Option<String> {
     if w.etcd.v2_store != V2Store::Off {
         return Some(format!(
             "{named}: etcd {minor} does not start on v2 keys: move them to v3, delete them, set enable_v2=false, then try again"
+        ));
+    }
+    if w.host.old_records == Reading::Known(OldRecords::Keys) {
+        return Some(format!(
+            "{named}: etcd {minor} does not start on v2 keys, and this unit's data holds some: set enable_v2=true, move them to v3, delete them, set enable_v2=false, then try again"
         ));
     }
     let own = (w.unit.to_string(), Some(installed));
@@ -156,7 +194,7 @@ mod tests {
     }
 
     fn why(w: &World, minor: &str) -> String {
-        why_not_yet(w, "X", minor.parse().unwrap()).unwrap_or_default()
+        why_never(w, "X", minor.parse().unwrap()).unwrap_or_default()
     }
 
     #[test]
@@ -173,6 +211,15 @@ mod tests {
         w.peers.units.remove(&"etcd/2".parse().unwrap());
         w.etcd.versions.insert(member(2, false).id, "3.4.23".parse().unwrap());
         assert_eq!(why(&w, "3.6"), "X: etcd2 still runs 3.4.23: let all units run 3.5 first");
+    }
+
+    #[test]
+    fn only_the_way_from_the_old_store_is_prepared() {
+        let prepares = |own: &str, minor: &str| {
+            matches!(why_not_yet(&mixed(own, own), "X", minor.parse().unwrap()), Some(NotYet::Preparing(_)))
+        };
+        assert!(prepares("3.5.30", "3.6") && prepares("3.6.16", "3.7"));
+        assert!(!prepares("3.4.30", "3.5") && !prepares("3.7.3", "3.8") && !prepares("3.5.30", "3.5"));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 
 use std::cmp::Ordering;
 
+use super::minors::NotYet;
 use super::status::AGAIN;
 use super::{Next, minors, service, upgrade};
-use crate::etcd::Version;
+use crate::etcd::{Minor, Version};
 use crate::host::Release;
+use crate::juju::Status;
 use crate::options::{Options, WantedRelease};
 use crate::step::Step;
 use crate::world::{Data, Door, Service, World};
@@ -62,7 +64,7 @@ fn ready<'a>(w: &'a World, wanted: &WantedRelease) -> Option<&'a Release> {
 }
 
 /// etcd moves up one minor at a time and not down; a machine without data may take any.
-fn why_not(w: &World, wanted: &WantedRelease) -> Option<String> {
+fn why_not(w: &World, wanted: &WantedRelease) -> Option<NotYet> {
     if w.host.data == Data::Empty {
         return None;
     }
@@ -70,14 +72,20 @@ fn why_not(w: &World, wanted: &WantedRelease) -> Option<String> {
     let wanted = ready(w, wanted)?.version.parse::<Version>().ok()?;
     let (minor, next) = (wanted.minor_version(), installed.next());
     match minor.cmp(&installed) {
-        Ordering::Less => Some(format!(
+        Ordering::Less => Some(NotYet::Refused(format!(
             "bin-source: {wanted} is below the installed {installed}, and etcd does not move down: name a release of {installed}"
-        )),
-        Ordering::Greater if minor > next => {
-            Some(format!("bin-source: {wanted} skips {next}: name a release of {next} first"))
-        }
+        ))),
+        Ordering::Greater if minor > next => Some(NotYet::Refused(format!(
+            "bin-source: {wanted} skips {next}: name a release of {next} first"
+        ))),
         _ => minors::why_not_yet(w, &format!("bin-source: {wanted}"), minor),
     }
+}
+
+/// The minor version of the release that the operator names, once it is here.
+pub(super) fn goal(w: &World) -> Option<Minor> {
+    let wanted = ready(w, other_release(w)?).filter(|_| refusal(w).is_none())?;
+    wanted.version.parse().ok().map(|version: Version| version.minor_version())
 }
 
 /// Why the release that is wanted now was tried and left again, or why it is there and does not serve.
@@ -89,25 +97,26 @@ pub(super) fn refusal(w: &World) -> Option<&str> {
 }
 
 /// Why the release that the operator names is not the one that runs.
-pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<String> {
+pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<Status> {
     const REPLACE: &str = "replace the unit (juju add-unit, then juju remove-unit)";
     let release = &w.host.releases.current;
     match (release, &options.release) {
         (None, None) => None,
-        (None, Some(_)) => {
-            Some(format!("bin-source: this unit runs the snap of etcd: reset it, or {REPLACE}"))
-        }
-        (Some(release), None) => Some(format!(
+        (None, Some(_)) => Some(Status::blocked(format!(
+            "bin-source: this unit runs the snap of etcd: reset it, or {REPLACE}"
+        ))),
+        (Some(release), None) => Some(Status::blocked(format!(
             "bin-source: this unit runs etcd {} from a release and not the snap: set it again, or {REPLACE}",
             release.version
-        )),
+        ))),
         (Some(_), Some(_)) => {
             let wanted = other_release(w)?;
             let in_vain = w.tried.in_vain("prepare-release").or(w.tried.in_vain("switch-release"));
             let refused = refusal(w)
                 .map(|why| format!("bin-source: {why}: set the release before again, or a later one"));
             let tried = || in_vain.map(|why| format!("bin-source: {why}; {AGAIN}"));
-            why_not(w, wanted).or(refused).or_else(tried)
+            let why = || refused.or_else(tried).map(Status::blocked);
+            why_not(w, wanted).map(NotYet::status).or_else(why)
         }
     }
 }
@@ -119,7 +128,6 @@ mod tests {
     use super::super::next;
     use super::super::worlds::{converge_files, done, member, settled};
     use super::*;
-    use crate::juju::Status;
     use crate::world::Reading;
 
     const SUM: &str = "abcdef0123456789abcdef0123456789abcdef01";
@@ -157,8 +165,8 @@ mod tests {
         ];
         for (version, why) in refusals {
             let w = wants(OTHER, &[Release::new(version, OTHER)]);
-            let told = why_it_waits(&w, w.options.as_ref().unwrap()).unwrap();
-            assert!(told.starts_with(why), "{told}");
+            let told = why_it_waits(&w, w.options.as_ref().unwrap()).unwrap().to_string();
+            assert!(told.starts_with(&format!("blocked {why}")), "{told}");
             assert!(!matches!(next(&w), Next::Do(Step::SwitchRelease(_))));
         }
     }

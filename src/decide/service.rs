@@ -3,7 +3,7 @@
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
 use super::ports::{self, Ports, peer_url};
-use super::{Next, addresses, starting, status};
+use super::{Next, addresses, preparing, starting, status};
 use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
 use crate::options::{EnableV2, INSECURE_PORT, Options};
@@ -120,7 +120,6 @@ pub(super) fn next(w: &World) -> Option<Next> {
 pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     let options = w.options.as_ref().ok()?;
     super::release::why_it_waits(w, options)
-        .map(Status::blocked)
         .or_else(|| why_too_old_for_tls(w, options))
         .or_else(|| super::upgrade::why_it_waits(w, options))
         .or_else(|| super::snapd::why_it_waits(w))
@@ -170,7 +169,8 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
         initial_cluster_state: birth.state,
         heartbeat_interval_ms: options.heartbeat_interval_ms,
         election_timeout_ms: options.election_timeout_ms,
-        snapshot_count: options.snapshot_count.unwrap_or(100_000),
+        snapshot_count: preparing::snapshot_count(w, options)
+            .unwrap_or(options.snapshot_count.unwrap_or(100_000)),
         quota_backend_bytes: options.quota_backend_bytes,
         auto_compaction: options
             .auto_compaction

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    authority, clients, csr, generation, loss, ownership, ports, requests, restoring, service, snapd, space,
-    trust,
+    authority, clients, csr, generation, loss, ownership, ports, preparing, requests, restoring, service,
+    snapd, space, trust,
 };
 use crate::etcd::{LogEnd, Member};
 use crate::juju::{RelationId, UnitName};
@@ -130,6 +130,7 @@ fn own_record(w: &World) -> UnitRecord {
             version: Some(status.version.clone()),
             quota: space::quota(w),
             serves_v2: w.etcd.v2_store != V2Store::Off,
+            prepared_for: preparing::ready_for(w),
             generation: generation::of_voter(w),
             log: log_end(w, &w.own_record()),
             sees_quorum: sees_quorum(w),

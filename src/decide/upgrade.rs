@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use super::minors::NotYet;
 use super::status::AGAIN;
 use super::{Next, minors, release};
 use crate::etcd::{Channel, Minor, Track, Version};
@@ -22,6 +23,8 @@ enum Way<'a> {
     Move(Target<'a>),
     /// etcd does not go there: why, and what to do.
     No(String),
+    /// It cannot go there yet: what is waited for.
+    NotYet(String),
 }
 
 /// What to move to.
@@ -66,7 +69,7 @@ pub(super) fn next(w: &World) -> Option<Next> {
             minor: target.minor,
             save_first: minors::is_first_on(w, target.minor),
         })),
-        Way::Move(_) | Way::No(_) => None,
+        Way::Move(_) | Way::No(_) | Way::NotYet(_) => None,
     }
 }
 
@@ -97,6 +100,7 @@ pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<Status> {
     let way = way(w, options)?;
     match &way {
         Way::No(why) => return Some(Status::blocked(why.clone())),
+        Way::NotYet(why) => return Some(Status::waiting(why.clone())),
         Way::Move(_) if is_from_file(w) => {
             return Some(Status::blocked(format!(
                 "channel {channel}: etcd comes from the attached resource: attach another and run install, or set channel={stay}"
@@ -126,6 +130,18 @@ fn wanted<'a>(w: &World, options: &'a Options) -> Option<&'a Channel> {
     match &options.channel {
         WantedChannel::Named(channel) if w.host.releases.current.is_none() => Some(channel),
         WantedChannel::Named(_) | WantedChannel::Auto => None,
+    }
+}
+
+/// The minor version that the operator's channel leads to, as far as that can be told.
+pub(super) fn goal(w: &World) -> Option<Minor> {
+    let channel = wanted(w, w.options.as_ref().ok()?).filter(|_| refusal(w).is_none())?;
+    match (channel.track, &w.host.following) {
+        (Track::Minor(minor), _) => Some(minor),
+        (Track::Latest, Following::Another { offer: Some(Reading::Known(offer)) }) => {
+            offer.version.parse().ok().map(|version: Version| version.minor_version())
+        }
+        (Track::Latest, _) => None,
     }
 }
 
@@ -193,7 +209,8 @@ fn by_minor<'a>(w: &World, channel: &'a Channel, minor: Minor, version: Option<V
             Way::No(format!("channel {named} skips {}: set channel={next} first", installed.next()))
         }
         _ => match minors::why_not_yet(w, &format!("channel {named}"), minor) {
-            Some(why) => Way::No(why),
+            Some(NotYet::Refused(why)) => Way::No(why),
+            Some(NotYet::Preparing(why)) => Way::NotYet(why),
             None => Way::Move(target),
         },
     }

@@ -258,6 +258,9 @@ pub struct OnDisk {
     /// Most bytes of the database; 0 for etcd's default.
     #[serde(deserialize_with = "null_is_default")]
     pub quota_backend_bytes: i64,
+    /// Entries between two raft snapshots; 0 for etcd's default.
+    #[serde(deserialize_with = "null_is_default")]
+    pub snapshot_count: u64,
     /// The v2 store is on.
     #[serde(deserialize_with = "null_is_default")]
     pub enable_v2: bool,

@@ -11,10 +11,13 @@
 
 mod end;
 mod identity;
+mod old_records;
 
 pub use end::{LogEnd, log_end};
 pub use identity::{Identity, identity};
+pub use old_records::{OldRecords, old_records};
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -92,12 +95,22 @@ struct Log {
     entry: Option<LogEnd>,
     /// The snapshot that goes farthest.
     snapshot: Option<LogEnd>,
+    /// Requests to the old store by their entries' indexes, where somebody asks for them.
+    requests: Option<BTreeMap<u64, old_records::Request>>,
 }
 
 impl Log {
     /// Of a file whose first entry has this index.
     fn new(first: u64) -> Log {
-        Log { end: 0, sum: 0, last: first.saturating_sub(1), state: None, entry: None, snapshot: None }
+        Log {
+            end: 0,
+            sum: 0,
+            last: first.saturating_sub(1),
+            state: None,
+            entry: None,
+            snapshot: None,
+            requests: None,
+        }
     }
 
     /// Takes one frame; false at the end.
@@ -158,6 +171,10 @@ impl Log {
             ENTRY => {
                 self.last = number(3)?;
                 self.entry = Some(LogEnd { term: number(2)?, index: self.last });
+                if let Some(requests) = &mut self.requests {
+                    requests.split_off(&self.last);
+                    requests.extend(old_records::of_entry(data)?.map(|request| (self.last, request)));
+                }
             }
             STATE => {
                 self.state = Some(State { term: number(1)?, vote: number(2)?, commit: number(3)? });

@@ -49,6 +49,7 @@ pub(super) async fn look() -> Result<Host> {
         owner: StateFile::Owner.text()?.as_deref().map(Owner::parse),
         identity: place::identity(&place),
         log_end: Reading::Unknown("it was not read".to_owned()),
+        old_records: Reading::Unknown("it was not read".to_owned()),
         damage,
         healed: Healed::read()?,
         dispensable: StateFile::Dispensable.record()?,

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
+use tokio::task::JoinError;
 
 use crate::decide;
-use crate::etcd::{self, Identity, LogEnd, OnDisk, read_config};
+use crate::etcd::{self, Identity, LogEnd, OldRecords, OnDisk, read_config};
 use crate::host::files;
 use crate::storage::{self, Volume};
 use crate::world::{Data, Place, Reading};
@@ -18,6 +19,11 @@ use crate::world::{Data, Place, Reading};
 const DATABASE: &str = "member/snap/db";
 /// Its log there.
 const LOG: &str = "member/wal";
+/// Its raft snapshots there, beside the database.
+const SNAPSHOTS: &str = "member/snap";
+/// How often a log is read whose end is just being written, and what lies between.
+const TRIES: usize = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// What etcd uses, or will use.
 pub(super) fn place(config: Option<&str>, usual: &Data, volume: &Volume, runs_in: Option<&Place>) -> Place {
@@ -101,8 +107,29 @@ pub(super) fn identity(place: &Place) -> Option<Identity> {
 /// How far the log there goes. It may be long.
 pub(super) async fn log_end(place: &Place) -> Reading<LogEnd> {
     let directory = log(place);
-    match tokio::task::spawn_blocking(move || etcd::log_end(&directory)).await {
-        Ok(Ok(end)) => Reading::Known(end),
+    reading(tokio::task::spawn_blocking(move || etcd::log_end(&directory)).await)
+}
+
+/// What etcd's old store has left in the member's files there, while its server runs.
+pub(super) async fn old_records(place: &Place) -> Reading<OldRecords> {
+    let (log, snapshots) = (log(place), Path::new(&place.data).join(SNAPSHOTS));
+    let look = move || {
+        let mut found = etcd::old_records(&log, &snapshots);
+        for _ in 1..TRIES {
+            if found.is_ok() {
+                break;
+            }
+            std::thread::sleep(BETWEEN_TRIES);
+            found = etcd::old_records(&log, &snapshots);
+        }
+        found
+    };
+    reading(tokio::task::spawn_blocking(look).await)
+}
+
+fn reading<T>(read: Result<std::io::Result<T>, JoinError>) -> Reading<T> {
+    match read {
+        Ok(Ok(found)) => Reading::Known(found),
         Ok(Err(error)) => Reading::Unknown(error.to_string()),
         Err(error) => Reading::Unknown(error.to_string()),
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Changes;
-use crate::etcd::{ClusterId, LogEnd, MemberId, Version};
+use crate::etcd::{ClusterId, LogEnd, MemberId, Minor, Version};
 use crate::juju::{Databag, UnitName};
 use crate::recovering::Generation;
 
@@ -30,6 +30,8 @@ pub struct UnitRecord {
     pub quota: Option<i64>,
     /// `v2-store`: whether it serves the old store.
     pub serves_v2: bool,
+    /// `prepared-for`: the etcd that could start on its data, where the old store has kept one from it.
+    pub prepared_for: Option<Minor>,
     /// `recovery`: of which recovery of the quorum its member is, where there was one.
     pub generation: Option<Generation>,
     /// `raft-log`: term and index of the last entry in its log, while it sees no quorum.
@@ -63,6 +65,7 @@ impl UnitRecord {
             version: text("etcd-version").and_then(|version| version.parse().ok()),
             quota: text("quota-backend-bytes").and_then(|quota| quota.parse().ok()),
             serves_v2: text("v2-store").is_some(),
+            prepared_for: text("prepared-for").and_then(|minor| minor.parse().ok()),
             generation: text(RECOVERY).and_then(|generation| generation.parse().ok()),
             log: text(LOG).and_then(|log| log.parse().ok()),
             sees_quorum: text("sees-quorum").is_some(),
@@ -90,6 +93,7 @@ impl UnitRecord {
             ("etcd-version".to_owned(), self.version.as_ref().map(ToString::to_string)),
             ("quota-backend-bytes".to_owned(), self.quota.map(|quota| quota.to_string())),
             ("v2-store".to_owned(), self.serves_v2.then(|| "served".to_owned())),
+            ("prepared-for".to_owned(), self.prepared_for.map(|minor| minor.to_string())),
             (RECOVERY.to_owned(), self.generation.as_ref().map(ToString::to_string)),
             (LOG.to_owned(), self.log.as_ref().map(ToString::to_string)),
             ("sees-quorum".to_owned(), self.sees_quorum.then(|| "yes".to_owned())),
@@ -179,6 +183,7 @@ mod tests {
             version: "3.5.16".parse().ok(),
             quota: Some(8 << 30),
             serves_v2: true,
+            prepared_for: "3.6".parse().ok(),
             generation: "1 etcd/0".parse().ok(),
             log: "3 4711".parse().ok(),
             sees_quorum: true,
@@ -190,7 +195,7 @@ mod tests {
         assert_eq!(record.write(&before)["client-address-db-3"], None, "that relation has ended");
         let written = record.write(&before).into_iter().filter_map(|(k, v)| Some((k, v?)));
         let written: Databag = written.collect();
-        assert_eq!(written.len(), 13);
+        assert_eq!(written.len(), 14);
         assert_eq!(UnitRecord::read(&written), record);
     }
 

@@ -51,6 +51,7 @@ mod taking_over;
 mod unreadable;
 mod upgrading;
 mod users;
+mod walking;
 
 use sim::Kind;
 

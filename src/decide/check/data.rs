@@ -5,11 +5,12 @@ use std::path::Path;
 use super::super::is_own_check;
 use super::members::is_own;
 use super::{Verdict, confirmed, demand};
-use crate::etcd::{ClusterState, MemberId, OnDisk, Settings, read_config};
+use crate::etcd::{ClusterState, MemberId, Minor, OldRecords, OnDisk, Settings, Version, read_config};
 use crate::event::Event;
 use crate::healed::Healed;
 use crate::host::volume::Content;
 use crate::recovering::{self, Recovery};
+use crate::relations::cluster::UnitRecord;
 use crate::restoring::Phase;
 use crate::storage::{self, Inside, Owner};
 use crate::world::{Data, Door, Moved, Place, Reading, Service, World};
@@ -101,6 +102,31 @@ fn on_disk(w: &World) -> OnDisk {
 pub(super) fn check_restart(w: &World) -> Verdict {
     demand(!w.event.is_leaving(), "a leaving unit must not restart etcd")?;
     check_whole(w)
+}
+
+/// Neither 3.6 nor 3.7 starts on what the old store has left, nor beside members that could still send it.
+pub(super) fn check_version(w: &World, to: Minor) -> Verdict {
+    check_restart(w)?;
+    let is_below = |one: &Version| (one.major, one.minor) < (to.major, to.minor);
+    if !w.installed_version().is_some_and(|own| is_below(&own)) || !["3.6", "3.7"].contains(&&*to.to_string())
+    {
+        return Ok(());
+    }
+    let is_clear = match &w.host.old_records {
+        Reading::Known(OldRecords::None) => true,
+        Reading::Known(OldRecords::Own) => to.minor == 6,
+        Reading::Known(OldRecords::Request(_) | OldRecords::Keys) | Reading::Unknown(_) => false,
+    };
+    demand(is_clear, "the old store has left something here")?;
+    let is_ready = |record: &UnitRecord| {
+        let has_moved = record.version.as_ref().is_some_and(|one| !is_below(one));
+        record.member.is_none() || record.prepared_for == Some(to) || has_moved
+    };
+    let others = w.peers.units.iter().filter(|(unit, _)| !w.peers.leaving.contains(*unit));
+    demand(
+        others.map(|(_, peer)| &peer.record).all(is_ready),
+        "another member may still have something of the old store",
+    )
 }
 
 pub(super) fn check_config(w: &World, settings: &Settings) -> Verdict {

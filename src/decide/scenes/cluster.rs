@@ -8,7 +8,7 @@ use super::super::followed;
 use super::super::worlds::{CLUSTER, authority, consumer, member, peer_of, status, three, unstarted};
 use super::machine::{Machine, Speaks};
 use super::{EVENTS, Scene};
-use crate::etcd::{Alarm, AlarmKind, ClusterId, Member, MemberId, Version};
+use crate::etcd::{Alarm, AlarmKind, ClusterId, Member, MemberId, OldRecords, Version};
 use crate::juju::{Databag, UnitName};
 use crate::options::Options;
 use crate::recovering::Generation;
@@ -227,8 +227,7 @@ impl Juju {
     pub(super) fn tell(&self, w: &mut World, others: &[Other]) {
         w.event = EVENTS[self.event]();
         w.leadership = if self.leads { Leadership::Leader } else { Leadership::Follower };
-        let options: serde_json::Value =
-            serde_json::from_str(OPTIONS[self.options]).expect("options as JSON");
+        let options = serde_json::from_str::<serde_json::Value>(OPTIONS[self.options]).expect("JSON");
         let mut options = options.as_object().cloned().unwrap_or_default();
         options.insert("snapd_refresh".into(), "".into());
         w.options = Options::parse(&options);
@@ -289,9 +288,10 @@ impl Agreed {
 impl Published {
     fn record(self, unit: &UnitName, version: usize) -> UnitRecord {
         let whole = UnitRecord { version: VERSIONS[version].parse().ok(), ..peer_of(unit).record };
+        let prepared_for = (version == 3).then(|| "3.6".parse().unwrap());
         match self {
             Published::Nothing => UnitRecord::default(),
-            Published::Member => whole,
+            Published::Member => UnitRecord { prepared_for, ..whole },
             Published::MemberOfAnother => UnitRecord { cluster: Some(ANOTHER), ..whole },
             Published::Address => UnitRecord { address: whole.address, ..UnitRecord::default() },
         }
@@ -412,10 +412,10 @@ pub(super) fn gather(w: &mut World, scene: &Scene) {
         Some(true) => Reading::Known(vec![Alarm { member: None, kind: AlarmKind::NoSpace }]),
         Some(false) => Reading::Unknown("no member can be asked".into()),
     };
-    w.etcd.v2_store = match scene.juju.v2_store {
-        None => V2Store::Off,
-        Some(true) => V2Store::Used,
-        Some(false) => V2Store::not_asked(),
+    (w.etcd.v2_store, w.host.old_records) = match scene.juju.v2_store {
+        None => (V2Store::Off, Reading::Known(OldRecords::None)),
+        Some(true) => (V2Store::Used, Reading::Known(OldRecords::Keys)),
+        Some(false) => (V2Store::not_asked(), Reading::Unknown("torn".into())),
     };
 }
 

@@ -1,0 +1,266 @@
+//! What etcd's old store has left in a member's files. Later versions panic on its requests in the log: etcd 3.6 on all but those by
+//! which etcd itself told of its members, 3.7 on these too. They are there where nobody ever wrote a key: a mere `GET /health`
+//! is one on 3.4, and each start up to 3.5 makes one. Nor do they start on keys of clients in a raft snapshot.
+//! Source: etcd's `server/etcdserver/apply_v2.go` and `server/storage/util.go` of 3.6, `server/etcdserver/apply/apply.go` of 3.7.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Result};
+use std::path::Path;
+
+use super::{Log, Value, fields, files, odd};
+
+/// The methods of the old store's requests.
+const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "QGET", "SYNC", "HEAD"];
+/// Where the old store keeps what clients write.
+const CLIENTS: &str = "1";
+/// Where it keeps what etcd writes itself.
+const OWN: &str = "0";
+
+/// What keeps a later etcd from starting on a member's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OldRecords {
+    /// Nothing does.
+    None,
+    /// Requests to the old store since the newest raft snapshot, all of them of etcd itself: 3.6 takes them, 3.7 does not.
+    Own,
+    /// Among them one that 3.6 does not take either: its method and path.
+    Request(String),
+    /// Keys in the old store, in the newest raft snapshot.
+    Keys,
+}
+
+/// A request to the old store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Request {
+    /// By which etcd tells of its members or of the cluster's version.
+    Own,
+    /// Any other: its method and path.
+    Other(String),
+}
+
+/// Looks into the log and the raft snapshots below a member's directories; its server may run.
+///
+/// # Errors
+/// Something cannot be read, or is not as etcd writes it: torn, for example, or just being written.
+pub fn old_records(log: &Path, snapshots: &Path) -> Result<OldRecords> {
+    let newest = newest_snapshot(snapshots)?;
+    if let Some((_, name)) = &newest
+        && holds_keys(&std::fs::read(snapshots.join(name))?)?
+    {
+        return Ok(OldRecords::Keys);
+    }
+    let from = newest.map_or(0, |(index, _)| index);
+    let requests = requests(log, from)?;
+    let is_empty = requests.is_empty();
+    Ok(match requests.into_values().find(|request| *request != Request::Own) {
+        Some(Request::Other(request)) => OldRecords::Request(request),
+        _ if is_empty => OldRecords::None,
+        _ => OldRecords::Own,
+    })
+}
+
+/// Index and file name of the last one.
+fn newest_snapshot(directory: &Path) -> Result<Option<(u64, String)>> {
+    let mut newest: Option<(u64, String)> = None;
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let numbers = name.strip_suffix(".snap").and_then(|stem| stem.split_once('-'));
+        let index = numbers.and_then(|(_, index)| u64::from_str_radix(index, 16).ok());
+        newest = newest.into_iter().chain(index.map(|index| (index, name))).max();
+    }
+    Ok(newest)
+}
+
+/// Those that came after the entry that the newest snapshot ends with.
+fn requests(directory: &Path, snapshot: u64) -> Result<BTreeMap<u64, Request>> {
+    let files = files(directory)?;
+    // A file is named for its first entry, and the record of a snapshot follows the entry that it ends with.
+    let begin = files.iter().rposition(|(_, first, _)| *first <= snapshot).unwrap_or(0);
+    let mut requests = BTreeMap::new();
+    let mut is_recorded = snapshot == 0;
+    for (_, first, path) in &files[begin..] {
+        let mut log = Log { requests: Some(requests), ..Log::new(*first) };
+        let mut file = BufReader::new(File::open(path)?);
+        while log.read(&mut file)? {}
+        is_recorded |= log.snapshot.is_some_and(|found| found.index >= snapshot);
+        requests = log.requests.unwrap_or_default();
+    }
+    if !is_recorded {
+        return Err(odd("it does not know the newest raft snapshot"));
+    }
+    Ok(requests.split_off(&(snapshot + 1)))
+}
+
+/// The request to the old store that an entry holds.
+pub(super) fn of_entry(entry: &[u8]) -> Result<Option<Request>> {
+    let is_normal =
+        fields(entry)?.iter().all(|field| !matches!(field, (1, Value::Number(kind)) if *kind != 0));
+    let Some(data) = bytes(entry, 4)?.filter(|_| is_normal) else { return Ok(None) };
+    // Where other requests have a message for the old store, its own have their method.
+    let Some(second) = bytes(data, 2)? else { return Ok(None) };
+    let is_bare = METHODS.iter().any(|method| method.as_bytes() == second);
+    let (method, path) =
+        if is_bare { (Some(second), bytes(data, 3)?) } else { (bytes(second, 2)?, bytes(second, 3)?) };
+    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    let (method, path) = (text(method), text(path));
+    let is_own = method == "PUT" && (path == "/0/version" || is_attributes(&path));
+    Ok(Some(if is_own { Request::Own } else { Request::Other(format!("{method} {path}")) }))
+}
+
+/// The first field of this number that has bytes.
+fn bytes(message: &[u8], wanted: u64) -> Result<Option<&[u8]>> {
+    Ok(fields(message)?.into_iter().find_map(|field| match field {
+        (name, Value::Bytes(bytes)) if name == wanted => Some(bytes),
+        _ => None,
+    }))
+}
+
+fn is_attributes(path: &str) -> bool {
+    let id = path.strip_prefix("/0/members/").and_then(|rest| rest.strip_suffix("/attributes"));
+    id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether a raft snapshot's file holds keys of clients: its data is the old store as JSON.
+fn holds_keys(file: &[u8]) -> Result<bool> {
+    let nothing = || odd("a raft snapshot holds no store");
+    let snapshot = bytes(file, 2)?.ok_or_else(nothing)?;
+    let store: serde_json::Value =
+        serde_json::from_slice(bytes(snapshot, 1)?.ok_or_else(nothing)?).map_err(|_| nothing())?;
+    let children = |node: &serde_json::Value| node["Children"].as_object().cloned().unwrap_or_default();
+    Ok(children(&store["Root"]).iter().any(|(name, node)| match name.as_str() {
+        OWN => false,
+        CLIENTS => !children(node).is_empty(),
+        _ => true,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{frame, message};
+    use super::super::{ENTRY, SNAPSHOT, STATE, SUM};
+    use super::*;
+
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(bytes.len()).unwrap();
+        [&[number << 3 | 2, length], bytes].concat()
+    }
+
+    /// As members propose it: an identity, the method, the path.
+    fn request(method: &str, path: &str) -> Vec<u8> {
+        [&[1 << 3, 7][..], &field(2, method.as_bytes()), &field(3, path.as_bytes())].concat()
+    }
+
+    fn entry(index: u64, data: &[u8]) -> Vec<u8> {
+        [message([0, 3, index]), field(4, data)].concat()
+    }
+
+    fn says(method: &str, path: &str) -> Option<Request> {
+        of_entry(&entry(5, &request(method, path))).unwrap()
+    }
+
+    fn other(text: &str) -> Option<Request> {
+        Some(Request::Other(text.to_owned()))
+    }
+
+    #[test]
+    fn requests_of_etcd_itself_are_told_from_others() {
+        assert_eq!(says("QGET", ""), other("QGET "));
+        assert_eq!(says("PUT", "/1/key"), other("PUT /1/key"));
+        assert_eq!(says("DELETE", "/0/version"), other("DELETE /0/version"));
+        assert_eq!(says("PUT", "/0/version"), Some(Request::Own));
+        assert_eq!(says("PUT", "/0/members/8e9e05c52164694d/attributes"), Some(Request::Own));
+        assert_eq!(says("PUT", "/0/members//attributes"), other("PUT /0/members//attributes"));
+        let within = [&[1 << 3, 7][..], &field(2, &request("SYNC", ""))].concat();
+        assert_eq!(of_entry(&entry(5, &within)).unwrap(), other("SYNC "));
+        let put = [&[1 << 3, 7][..], &field(4, &field(1, b"key"))].concat();
+        assert_eq!(of_entry(&entry(5, &put)).unwrap(), None);
+        assert_eq!(of_entry(&message([0, 3, 9])).unwrap(), None, "a new raft leader's own entry");
+        let change = [message([1, 3, 9]), field(4, b"\x12\x03PUT")].concat();
+        assert_eq!(of_entry(&change).unwrap(), None, "a change of the membership");
+    }
+
+    /// A member's directories: a request in entry 8 of the first file, 9 without, then a second file from 10 on.
+    fn member(snapshot: Option<u64>) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("snap")).unwrap();
+        std::fs::create_dir(home.path().join("wal")).unwrap();
+        let mut sum = 0;
+        let mut first = frame(&mut sum, SUM, &[]);
+        first.extend(frame(&mut sum, STATE, &message([3, 5, 9])));
+        first.extend(frame(&mut sum, ENTRY, &entry(8, &request("QGET", "/1/a"))));
+        first.extend(frame(&mut sum, ENTRY, &message([0, 3, 9])));
+        let mut second = frame(&mut sum, SUM, &[]);
+        second.extend(frame(&mut sum, ENTRY, &message([0, 3, 10])));
+        if let Some(index) = snapshot {
+            second.extend(frame(&mut sum, SNAPSHOT, &message([index, 3, 0])));
+        }
+        for (name, file) in [("0-0", first), ("1-a", second)] {
+            std::fs::write(home.path().join(format!("wal/{name}.wal")), file).unwrap();
+        }
+        home
+    }
+
+    fn keep_snapshot(home: &tempfile::TempDir, index: u64, store: &str) {
+        let file = field(2, &field(1, store.as_bytes()));
+        std::fs::write(home.path().join(format!("snap/0000000000000003-{index:016x}.snap")), file).unwrap();
+    }
+
+    fn look(home: &tempfile::TempDir) -> Result<OldRecords> {
+        old_records(&home.path().join("wal"), &home.path().join("snap"))
+    }
+
+    #[test]
+    fn only_what_came_after_the_newest_snapshot_counts() {
+        assert_eq!(look(&member(None)).unwrap(), OldRecords::Request("QGET /1/a".into()));
+        let empty = r#"{"Root":{"Children":{"0":{"Children":{"members":{}}},"1":{"Children":{}}}}}"#;
+        for (index, expected) in [(7, OldRecords::Request("QGET /1/a".into())), (8, OldRecords::None)] {
+            let home = member(Some(index));
+            keep_snapshot(&home, 3, "is not looked at");
+            keep_snapshot(&home, index, empty);
+            assert_eq!(look(&home).unwrap(), expected, "{index}");
+        }
+        let home = member(None);
+        keep_snapshot(&home, 8, empty);
+        assert!(look(&home).is_err(), "a snapshot that the log does not know yet");
+    }
+
+    #[test]
+    fn keys_of_clients_in_the_snapshot_are_found() {
+        for store in [
+            r#"{"Root":{"Children":{"0":{},"1":{"Children":{"key":{"Value":"v"}}}}}}"#,
+            r#"{"Root":{"Children":{"0":{},"other":{}}}}"#,
+        ] {
+            let home = member(Some(9));
+            keep_snapshot(&home, 9, store);
+            assert_eq!(look(&home).unwrap(), OldRecords::Keys);
+        }
+        let home = member(Some(9));
+        keep_snapshot(&home, 9, "no JSON");
+        assert!(look(&home).is_err());
+    }
+
+    #[test]
+    fn what_etcd_itself_has_asked_is_told_apart() {
+        let home = member(None);
+        let mut sum = 0;
+        let mut file = frame(&mut sum, SUM, &[]);
+        file.extend(frame(&mut sum, ENTRY, &entry(8, &request("PUT", "/0/version"))));
+        std::fs::remove_file(home.path().join("wal/1-a.wal")).unwrap();
+        std::fs::write(home.path().join("wal/0-0.wal"), file).unwrap();
+        assert_eq!(look(&home).unwrap(), OldRecords::Own);
+    }
+
+    #[test]
+    fn an_entry_that_was_replaced_is_gone() {
+        let home = member(None);
+        let mut sum = 0;
+        let mut file = frame(&mut sum, SUM, &[]);
+        for entry in [entry(8, &request("QGET", "/1/a")), message([0, 4, 8])] {
+            file.extend(frame(&mut sum, ENTRY, &entry));
+        }
+        std::fs::remove_file(home.path().join("wal/1-a.wal")).unwrap();
+        std::fs::write(home.path().join("wal/0-0.wal"), file).unwrap();
+        assert_eq!(look(&home).unwrap(), OldRecords::None);
+    }
+}
