@@ -26,7 +26,7 @@ pub enum OldRecords {
     Own,
     /// Among them one that 3.6 does not take either: its method and path.
     Request(String),
-    /// Keys in the old store, in the newest raft snapshot.
+    /// Keys in the old store, in the newest raft snapshot, and nobody has deleted them since.
     Keys,
 }
 
@@ -45,19 +45,18 @@ pub(super) enum Request {
 /// Something cannot be read, or is not as etcd writes it: torn, for example, or just being written.
 pub fn old_records(log: &Path, snapshots: &Path) -> Result<OldRecords> {
     let newest = newest_snapshot(snapshots)?;
-    if let Some((_, name)) = &newest
+    let requests = requests(log, newest.as_ref().map_or(0, |(index, _)| *index))?;
+    let is_empty = requests.is_empty();
+    // It may be the one that has deleted the keys of the snapshot: the next one tells.
+    if let Some(Request::Other(request)) = requests.into_values().find(|request| *request != Request::Own) {
+        return Ok(OldRecords::Request(request));
+    }
+    if let Some((_, name)) = newest
         && holds_keys(&std::fs::read(snapshots.join(name))?)?
     {
         return Ok(OldRecords::Keys);
     }
-    let from = newest.map_or(0, |(index, _)| index);
-    let requests = requests(log, from)?;
-    let is_empty = requests.is_empty();
-    Ok(match requests.into_values().find(|request| *request != Request::Own) {
-        Some(Request::Other(request)) => OldRecords::Request(request),
-        _ if is_empty => OldRecords::None,
-        _ => OldRecords::Own,
-    })
+    Ok(if is_empty { OldRecords::None } else { OldRecords::Own })
 }
 
 /// Index and file name of the last one.
@@ -235,6 +234,10 @@ mod tests {
             keep_snapshot(&home, 9, store);
             assert_eq!(look(&home).unwrap(), OldRecords::Keys);
         }
+        let home = member(Some(7));
+        let keys = r#"{"Root":{"Children":{"1":{"Children":{"key":{}}}}}}"#;
+        keep_snapshot(&home, 7, keys);
+        assert!(matches!(look(&home).unwrap(), OldRecords::Request(_)), "which may have deleted them");
         let home = member(Some(9));
         keep_snapshot(&home, 9, "no JSON");
         assert!(look(&home).is_err());
