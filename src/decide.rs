@@ -62,7 +62,7 @@ pub use membership::may_retire;
 pub use minors::{NotYet, is_first_on, lowest_published, why_not_yet};
 pub use ownership::{claim_of, foreign, was_of_another};
 pub use ports::{is_moving, peer_url};
-pub use preparing::goal as prepares_for;
+pub use preparing::{goal as prepares_for, needs_it as needs_preparation};
 pub use requests::speaks;
 pub use service::{COMMON, DATA};
 pub use snapd::{

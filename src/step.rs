@@ -48,9 +48,9 @@ pub enum Step {
     WriteReleaseUnit(String),
     /// Set these options of snapd, and take back what was set before and is not among them.
     SetSnapd(BTreeMap<String, String>),
-    /// Write until etcd has cut its log by a raft snapshot.
+    /// Add entries to the log until etcd has cut it by a raft snapshot.
     CutLog {
-        /// As many, one key's: it is gone again afterwards.
+        /// As many, none of which changes anything.
         entries: u64,
     },
     /// Tell snapd never to refresh etcd's snap by itself.

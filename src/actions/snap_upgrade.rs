@@ -312,7 +312,8 @@ impl Migration<'_> {
 }
 
 /// The snap may be of the package's minor version or of the next: etcd's data goes no other way.
-/// Several members move within one minor version, so that each can go back while there are others.
+/// Several members move within one minor version, so that each can go back while there are others; and nothing moves to where
+/// members have to prepare first.
 async fn check_version(world: &World, size: Size) -> Result<()> {
     let version = Run::new("/usr/bin/etcd").arg("--version").output().await?.text();
     let version = version.lines().find_map(|line| line.strip_prefix("etcd Version: "));
@@ -321,7 +322,7 @@ async fn check_version(world: &World, size: Size) -> Result<()> {
     let snap = world.installed_version().context("cannot tell the version of the snap")?;
     let (from, to) = (package.minor_version(), snap.minor_version());
     ensure!(
-        to == from || (to == from.next() && size == Size::One),
+        to == from || (to == from.next() && size == Size::One && !decide::needs_preparation(to)),
         "the snap is etcd {snap} and the package {package}: set channel={} and run this again",
         Channel::stable(from)
     );

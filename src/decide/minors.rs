@@ -4,6 +4,7 @@
 use super::{Next, preparing};
 use crate::etcd::{Channel, Minor, OldRecords, Track, Version};
 use crate::juju::Status;
+use crate::options::WantedChannel;
 use crate::step::{Source, Step};
 use crate::world::{Data, Peers, Reading, V2Store, World};
 
@@ -104,7 +105,7 @@ pub(super) fn why_never(w: &World, named: &str, minor: Minor) -> Option<String> 
     }
     if w.host.old_records == Reading::Known(OldRecords::Keys) {
         return Some(format!(
-            "{named}: etcd {minor} does not start on v2 keys, and this unit's data holds some: set enable_v2=true, move them to v3, delete them, set enable_v2=false, then try again"
+            "{named}: etcd {minor} does not start on v2 keys, and this unit's data holds some: set enable_v2=true, move them to v3, delete them with their directories, set enable_v2=false, then try again"
         ));
     }
     let own = (w.unit.to_string(), Some(installed));
@@ -127,6 +128,11 @@ fn why_not_beside(w: &World, installed: &str, minor: Minor) -> Option<String> {
     if let Some(behind) = who_is_behind(w, minor) {
         return Some(format!("{installed} cannot join: {behind}"));
     }
+    // The raft leader may send it its log from the first entry on.
+    let is_older = |(_, version): &Other| version.as_ref().is_some_and(|one| one.minor_version() < minor);
+    if let Some((who, Some(version))) = others(w).find(is_older).filter(|_| preparing::needs_it(minor)) {
+        return Some(format!("{installed} cannot join: {who} still runs {version}"));
+    }
     let known: Option<Vec<Minor>> = others(w).map(|(_, version)| Some(version?.minor_version())).collect();
     let lowest = known?.into_iter().min()?;
     (minor < lowest).then(|| format!("{installed} cannot join: the members run {lowest}"))
@@ -136,12 +142,36 @@ fn why_not_beside(w: &World, installed: &str, minor: Minor) -> Option<String> {
 pub(super) fn why_not_join(w: &World) -> Option<Status> {
     let installed = w.installed_version()?;
     let why = why_not_beside(w, &format!("etcd {installed}"), installed.minor_version())?;
+    if is_on_its_way(w, &installed) {
+        return Some(Status::waiting(format!("Joining: {why}")));
+    }
     let remedy = match (lowest_published(&w.peers), is_from_store(w)) {
         (Some(lowest), true) => format!("set channel={}", Channel::stable(lowest)),
         (Some(lowest), false) => format!("give it etcd {lowest}, or replace the unit"),
         (None, _) => return Some(Status::waiting(why)),
     };
     Some(Status::blocked(format!("{why}: {remedy}")))
+}
+
+/// The members are about to become what is installed here.
+fn is_on_its_way(w: &World, installed: &Version) -> bool {
+    let (minor, lowest) = (installed.minor_version(), lowest_published(&w.peers));
+    let is_next = lowest.is_some_and(|lowest| lowest.next() == minor);
+    let is_wanted =
+        w.options.as_ref().is_ok_and(|options| match (&w.host.releases.current, &options.channel) {
+            (Some(current), _) => {
+                options.release.as_ref().is_some_and(|one| current.is_from(one.sum.digits()))
+            }
+            (None, WantedChannel::Named(channel)) => channel.track == Track::Minor(minor),
+            (None, WantedChannel::Auto) => false,
+        });
+    is_next && is_wanted
+}
+
+/// A member that has no old store any more: with it in the cluster nobody may serve that.
+pub(super) fn who_has_none(w: &World) -> Option<(String, Version)> {
+    let has_none = |version: &Version| version.minor_version() >= WITHOUT_V2;
+    others(w).find_map(|(who, version)| Some((who, version.filter(has_none)?)))
 }
 
 fn is_from_store(w: &World) -> bool {
@@ -272,6 +302,23 @@ mod tests {
             refused(&newcomer("3.4.23", "3.5.16", "3.4")),
             "blocked etcd 3.4.23 cannot join: the members run 3.5: set channel=3.5/stable"
         );
+    }
+
+    /// It may be sent the leader's log from the first entry on, with all that the old store has left there.
+    #[test]
+    fn a_newcomer_without_the_old_store_waits_until_all_have_moved() {
+        let mut w = newcomer("3.6.16", "3.5.30", "3.6");
+        w.options.as_mut().unwrap().channel = WantedChannel::Named("3.6/stable".parse().unwrap());
+        assert_eq!(
+            done(next(&w)).to_string(),
+            "waiting Joining: etcd 3.6.16 cannot join: etcd/0 still runs 3.5.30"
+        );
+        w.options.as_mut().unwrap().channel = WantedChannel::Auto;
+        assert_eq!(
+            done(next(&w)).to_string(),
+            "blocked etcd 3.6.16 cannot join: etcd/0 still runs 3.5.30: set channel=3.5/stable"
+        );
+        assert!(matches!(next(&newcomer("3.6.16", "3.6.1", "3.6")), Next::Do(Step::AddLearner { .. })));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::Next;
 use super::minors::{self, WITHOUT_V2};
 use super::{release, upgrade};
-use crate::etcd::{Minor, OldRecords, Version, read_config};
+use crate::etcd::{Minor, OldRecords, read_config};
 use crate::options::Options;
 use crate::step::Step;
 use crate::world::{Door, Reading, World};
@@ -22,14 +22,17 @@ pub fn goal(w: &World) -> Option<Minor> {
     is_it.then_some(next)
 }
 
-/// What runs on 3.7 has nothing of the old store left.
-pub(super) fn needs_it(minor: Minor) -> bool {
+/// Whether members prepare before this version. What runs on 3.7 has nothing of the old store left.
+pub fn needs_it(minor: Minor) -> bool {
     minor == WITHOUT_V2 || minor == WITHOUT_V2.next()
 }
 
 /// What the operator's number becomes meanwhile: another one in any case, so that the server restarts.
 pub(super) fn snapshot_count(w: &World, options: &Options) -> Option<u64> {
-    let goal = goal(w)?;
+    let Some(goal) = goal(w) else {
+        // A store that does not answer for a moment is no reason to restart.
+        return (upgrade::is_unclear(w) && is_written(w, options)).then(|| closely(options));
+    };
     let holds_some = matches!(&w.host.old_records, Reading::Known(records) if !is_clear(records, goal));
     let is_due = must_restart(goal) || holds_some || is_written(w, options);
     is_due.then(|| closely(options))
@@ -69,7 +72,11 @@ fn is_clear(records: &OldRecords, goal: Minor) -> bool {
 /// Cuts the log, once the server runs with closer snapshots.
 pub(super) fn next(w: &World) -> Option<Next> {
     let goal = goal(w)?;
-    let is_full = matches!(&w.host.old_records, Reading::Known(records) if !is_clear(records, goal));
+    let is_full = match &w.host.old_records {
+        Reading::Known(records) => !is_clear(records, goal),
+        // A damaged snapshot stays the newest one until the next.
+        Reading::Unknown(_) => true,
+    };
     let is_due = has_restarted(w) && is_full && w.tried.in_vain("cut-log").is_none();
     is_due.then_some(Next::Do(Step::CutLog { entries: SNAPSHOT_COUNT }))
 }
@@ -91,14 +98,18 @@ pub(super) fn who_is_not_ready(w: &World, goal: Minor) -> Option<String> {
         };
         return Some(format!("{}{why}", w.unit));
     }
-    let has_moved =
-        |version: Option<&Version>| version.is_some_and(|version| version.minor_version() >= goal);
-    let mut others = w.peers.units.iter().filter(|(unit, peer)| {
-        let record = &peer.record;
-        let counts = record.member.is_some() && !w.peers.leaving.contains(*unit);
-        counts && record.prepared_for != Some(goal) && !has_moved(record.version.as_ref())
-    });
-    others.next().map(|(unit, _)| unit.to_string())
+    let Some(members) = w.members() else { return Some("a quorum".to_owned()) };
+    let own = w.own_status().map(|status| status.member);
+    let mut others = members.iter().filter(|member| !member.learner && Some(member.id) != own);
+    others.find_map(|member| {
+        let unit = w.peers.units.iter().find(|(_, peer)| peer.record.member == Some(member.id));
+        let record = unit.map(|(_, peer)| &peer.record);
+        let told = record.and_then(|record| record.version.as_ref());
+        let version = w.etcd.versions.get(&member.id).or(told);
+        let has_moved = version.is_some_and(|version| version.minor_version() >= goal);
+        let is_ready = has_moved || record.is_some_and(|record| record.prepared_for == Some(goal));
+        (!is_ready).then(|| unit.map_or_else(|| member.name.clone(), |(unit, _)| unit.to_string()))
+    })
 }
 
 #[cfg(test)]
@@ -107,6 +118,7 @@ mod tests {
     use super::super::worlds::{done, settled, three};
     use super::*;
     use crate::host::Installed;
+    use crate::world::Following;
 
     /// etcd/1 of three on 3.5.30 that are to become 3.6, all prepared.
     fn prepared() -> World {
@@ -181,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_store_restarts_nobody() {
+        let mut w = prepared();
+        w.options.as_mut().unwrap().channel =
+            crate::options::WantedChannel::Named("latest/stable".parse().unwrap());
+        w.host.following = Following::Unknown("snapd does not answer".into());
+        assert_eq!(snapshot_count(&w, w.options.as_ref().unwrap()), Some(499));
+        w.host.following = Following::Named;
+        assert_eq!(snapshot_count(&w, w.options.as_ref().unwrap()), None);
+    }
+
+    #[test]
     fn nobody_moves_before_all_are_ready() {
         let mut w = prepared();
         assert_eq!(ready_for(&w), Some(WITHOUT_V2));
@@ -192,6 +215,10 @@ mod tests {
         );
         w.peers.units.get_mut(&unit).unwrap().record.version = "3.6.16".parse().ok();
         assert_eq!(who_is_not_ready(&w, WITHOUT_V2), None, "it has moved already");
+        let record = w.peers.units.remove(&unit).unwrap();
+        let who = who_is_not_ready(&w, WITHOUT_V2);
+        assert_eq!(who.as_deref(), Some("etcd2"), "a member of which no unit tells");
+        w.peers.units.insert(unit, record);
         w.host.restart_due = Some("https://127.0.0.1:2379".into());
         assert_eq!(ready_for(&w), None);
     }
@@ -201,6 +228,8 @@ mod tests {
         let mut w = prepared();
         w.host.old_records = Reading::Unknown("its end is torn".into());
         assert_eq!(ready_for(&w), None);
+        assert!(matches!(next(&w), Next::Do(Step::CutLog { .. })), "a snapshot may help");
+        w.tried.in_vain.insert("cut-log", "its end is torn".into());
         assert!(waits(&w).ends_with("waiting for etcd/1 (its end is torn)"));
         w.host.old_records = Reading::Known(OldRecords::Keys);
         super::super::worlds::converge_files(&mut w);

@@ -3,7 +3,7 @@
 //! A file that differs only in what counts for an empty data directory never causes a restart.
 
 use super::ports::{self, Ports, peer_url};
-use super::{Next, addresses, preparing, starting, status};
+use super::{Next, addresses, minors, preparing, starting, status};
 use crate::etcd::{ClientTls, ClusterState, Compaction, Member, Settings, Version, cipher_suites};
 use crate::juju::Status;
 use crate::options::{EnableV2, INSECURE_PORT, Options};
@@ -121,6 +121,7 @@ pub(super) fn why_option_waits(w: &World) -> Option<Status> {
     let options = w.options.as_ref().ok()?;
     super::release::why_it_waits(w, options)
         .or_else(|| why_too_old_for_tls(w, options))
+        .or_else(|| why_not_v2(w, options))
         .or_else(|| super::upgrade::why_it_waits(w, options))
         .or_else(|| super::snapd::why_it_waits(w))
         .or_else(|| super::storage::why_it_waits(w).map(Status::blocked))
@@ -189,6 +190,8 @@ fn settings(w: &World, options: &Options, birth: Birth) -> Option<Settings> {
 /// Left to the charm, the old store is served where it was and holds keys; a newcomer does as the others.
 fn serves_v2(w: &World, options: &Options) -> bool {
     match (options.enable_v2, &w.host.config) {
+        // Each request to it would end them.
+        (EnableV2::On, _) if minors::who_has_none(w).is_some() => false,
         (EnableV2::On, _) => true,
         (EnableV2::Off, _) => false,
         (EnableV2::Auto, None) => w.peers.units.values().any(|peer| peer.record.serves_v2),
@@ -214,6 +217,16 @@ fn why_too_old_for_tls(w: &World, options: &Options) -> Option<Status> {
             "tls_min_version: etcd {version} cannot refuse TLS 1.2, 3.4.25 and later can; set a channel with one, or tls_min_version=TLS1.2"
         ))
     })
+}
+
+/// What etcd 3.6 gets of the old store ends it.
+fn why_not_v2(w: &World, options: &Options) -> Option<Status> {
+    let own = w.installed_version()?.minor_version();
+    let is_due = options.enable_v2 == EnableV2::On && own < minors::WITHOUT_V2;
+    let (who, version) = minors::who_has_none(w).filter(|_| is_due)?;
+    Some(Status::blocked(format!(
+        "enable_v2: {who} runs {version}, which ends where another member serves the v2 store: set enable_v2=auto"
+    )))
 }
 
 /// The unit itself always gets in by loopback, whatever else is listened on.

@@ -145,6 +145,18 @@ pub(super) fn goal(w: &World) -> Option<Minor> {
     }
 }
 
+/// Where the operator's channel leads cannot be told now.
+pub(super) fn is_unclear(w: &World) -> bool {
+    let channel = w.options.as_ref().ok().and_then(|options| wanted(w, options));
+    let is_by_offer = channel.is_some_and(|channel| channel.track == Track::Latest);
+    let is_known = match &w.host.following {
+        Following::Unasked | Following::Busy(_) | Following::Unknown(_) => false,
+        Following::Another { offer } => matches!(offer, Some(Reading::Known(_))),
+        Following::Named => true,
+    };
+    is_by_offer && !is_known
+}
+
 /// Nothing where the snap follows the channel already.
 fn way<'a>(w: &World, options: &'a Options) -> Option<Way<'a>> {
     let channel = wanted(w, options)?;

@@ -124,7 +124,7 @@ fn keys_in_the_old_store_are_for_the_operator() {
     );
     set("enable_v2=false");
     refused(
-        "channel 3.6/stable: etcd 3.6 does not start on v2 keys, and this unit's data holds some: set enable_v2=true, move them to v3, delete them, set enable_v2=false, then try again",
+        "channel 3.6/stable: etcd 3.6 does not start on v2 keys, and this unit's data holds some: set enable_v2=true, move them to v3, delete them with their directories, set enable_v2=false, then try again",
     );
     set("enable_v2=true");
     model.wait(&["etcd", "--status", "blocked", "--idle"]);

@@ -5,12 +5,13 @@ use std::path::Path;
 use super::super::is_own_check;
 use super::members::is_own;
 use super::{Verdict, confirmed, demand};
-use crate::etcd::{ClusterState, MemberId, Minor, OldRecords, OnDisk, Settings, Version, read_config};
+use crate::etcd::{
+    ClusterState, Member, MemberId, Minor, OldRecords, OnDisk, Settings, Version, read_config,
+};
 use crate::event::Event;
 use crate::healed::Healed;
 use crate::host::volume::Content;
 use crate::recovering::{self, Recovery};
-use crate::relations::cluster::UnitRecord;
 use crate::restoring::Phase;
 use crate::storage::{self, Inside, Owner};
 use crate::world::{Data, Door, Moved, Place, Reading, Service, World};
@@ -118,15 +119,17 @@ pub(super) fn check_version(w: &World, to: Minor) -> Verdict {
         Reading::Known(OldRecords::Request(_) | OldRecords::Keys) | Reading::Unknown(_) => false,
     };
     demand(is_clear, "the old store has left something here")?;
-    let is_ready = |record: &UnitRecord| {
-        let has_moved = record.version.as_ref().is_some_and(|one| !is_below(one));
-        record.member.is_none() || record.prepared_for == Some(to) || has_moved
+    let is_ready = |member: &Member| {
+        let records = || w.peers.units.values().map(|peer| &peer.record);
+        let told = || records().find(|record| record.member == Some(member.id));
+        let version = w.etcd.versions.get(&member.id).or(told().and_then(|record| record.version.as_ref()));
+        let has_moved = version.is_some_and(|one| !is_below(one));
+        is_own(w, member)
+            || member.learner
+            || has_moved
+            || told().is_some_and(|it| it.prepared_for == Some(to))
     };
-    let others = w.peers.units.iter().filter(|(unit, _)| !w.peers.leaving.contains(*unit));
-    demand(
-        others.map(|(_, peer)| &peer.record).all(is_ready),
-        "another member may still have something of the old store",
-    )
+    demand(confirmed(w)?.iter().all(is_ready), "another member may still have something of the old store")
 }
 
 pub(super) fn check_config(w: &World, settings: &Settings) -> Verdict {

@@ -12,10 +12,10 @@ use super::{Log, Value, fields, files, odd};
 
 /// The methods of the old store's requests.
 const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "QGET", "SYNC", "HEAD"];
-/// Where the old store keeps what clients write.
-const CLIENTS: &str = "1";
 /// Where it keeps what etcd writes itself.
 const OWN: &str = "0";
+/// Where it kept users and roles: the places for them stay.
+const USERS: &str = "2";
 
 /// What keeps a later etcd from starting on a member's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,8 @@ fn is_attributes(path: &str) -> bool {
     id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Whether a raft snapshot's file holds keys of clients: its data is the old store as JSON.
+/// Whether a raft snapshot's file holds keys of clients, or mere directories: its data is the old store as JSON. By the rule of 3.6
+/// (`IsMetaStoreOnly`), which does not see what is hidden.
 fn holds_keys(file: &[u8]) -> Result<bool> {
     let nothing = || odd("a raft snapshot holds no store");
     let snapshot = bytes(file, 2)?.ok_or_else(nothing)?;
@@ -129,8 +130,9 @@ fn holds_keys(file: &[u8]) -> Result<bool> {
     let children = |node: &serde_json::Value| node["Children"].as_object().cloned().unwrap_or_default();
     Ok(children(&store["Root"]).iter().any(|(name, node)| match name.as_str() {
         OWN => false,
-        CLIENTS => !children(node).is_empty(),
-        _ => true,
+        USERS => children(node).values().any(|part| !children(part).is_empty()),
+        hidden if hidden.starts_with('_') => false,
+        _ => !children(node).is_empty(),
     }))
 }
 
@@ -228,7 +230,7 @@ mod tests {
     fn keys_of_clients_in_the_snapshot_are_found() {
         for store in [
             r#"{"Root":{"Children":{"0":{},"1":{"Children":{"key":{"Value":"v"}}}}}}"#,
-            r#"{"Root":{"Children":{"0":{},"other":{}}}}"#,
+            r#"{"Root":{"Children":{"0":{},"2":{"Children":{"users":{"Children":{"root":{}}}}}}}}"#,
         ] {
             let home = member(Some(9));
             keep_snapshot(&home, 9, store);
