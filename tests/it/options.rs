@@ -44,7 +44,7 @@ fn both_ports_move_under_load() {
     let begun = Instant::now();
     model.run(&["config", "etcd", "port=3379"]);
     model.settle(3);
-    assert!(begun.elapsed() < Duration::from_secs(40), "six restarts took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(150), "six restarts took {:?}", begun.elapsed());
     for unit in &units {
         assert_eq!(listens(&model, unit), ["2380", "3379"], "{unit}");
         assert!((1..=2).contains(&restarts(&model, unit)), "one to open, one to close: {unit}");
