@@ -1,10 +1,10 @@
 //! Versions side by side in one cluster. Invariant: no server is started that is more than one minor version ahead of any
 //! member, or on data that it does not start on. The first member or learner two ahead makes all running ones end.
 
-use super::{Next, preparing};
-use crate::etcd::{Channel, Minor, OldRecords, Track, Version};
+use super::{Next, preparing, release, upgrade};
+use crate::etcd::{Channel, MemberId, Minor, OldRecords, Track, Version};
 use crate::juju::Status;
-use crate::options::WantedChannel;
+use crate::relations::cluster::UnitRecord;
 use crate::step::{Source, Step};
 use crate::world::{Data, Peers, Reading, V2Store, World};
 
@@ -16,20 +16,29 @@ const KEEPS_MEMBERS: Version = Version { major: 3, minor: 5, patch: 26 };
 /// Another member, by its unit's or its own name, and its version if it is known.
 type Other = (String, Option<Version>);
 
-/// The other members. One that was asked in this run knows better than the databag, which was read at its begin.
+/// The version of a member, if it is known. One that was asked in this run knows better than the databag, which was read at
+/// its begin.
+pub(super) fn version_of<'a>(
+    w: &'a World,
+    member: MemberId,
+    told: Option<&'a UnitRecord>,
+) -> Option<&'a Version> {
+    w.etcd.versions.get(&member).or_else(|| told?.version.as_ref())
+}
+
+/// The other members.
 fn others(w: &World) -> impl Iterator<Item = Other> {
-    let asked = |id| w.etcd.versions.get(&id).cloned();
     let units = w.peers.units.iter().filter_map(move |(unit, peer)| {
-        let member = peer.record.member?;
-        Some((unit.to_string(), asked(member).or_else(|| peer.record.version.clone())))
+        let version = version_of(w, peer.record.member?, Some(&peer.record));
+        Some((unit.to_string(), version.cloned()))
     });
     let own = w.own_status().map(|status| status.member);
     let has_unit = |id| w.peers.units.values().any(|peer| peer.record.member == Some(id));
     // Units of the earlier charm do not say which member is theirs.
     let without = w.members().unwrap_or_default().iter().filter_map(move |member| {
         let is_told = Some(member.id) == own || has_unit(member.id);
-        let version = asked(member.id).filter(|_| !is_told)?;
-        Some((member.name.clone(), Some(version)))
+        let version = version_of(w, member.id, None).filter(|_| !is_told)?;
+        Some((member.name.clone(), Some(version.clone())))
     });
     units.chain(without)
 }
@@ -155,17 +164,9 @@ pub(super) fn why_not_join(w: &World) -> Option<Status> {
 
 /// The members are about to become what is installed here.
 fn is_on_its_way(w: &World, installed: &Version) -> bool {
-    let (minor, lowest) = (installed.minor_version(), lowest_published(&w.peers));
-    let is_next = lowest.is_some_and(|lowest| lowest.next() == minor);
-    let is_wanted =
-        w.options.as_ref().is_ok_and(|options| match (&w.host.releases.current, &options.channel) {
-            (Some(current), _) => {
-                options.release.as_ref().is_some_and(|one| current.is_from(one.sum.digits()))
-            }
-            (None, WantedChannel::Named(channel)) => channel.track == Track::Minor(minor),
-            (None, WantedChannel::Auto) => false,
-        });
-    is_next && is_wanted
+    let minor = installed.minor_version();
+    let is_next = lowest_published(&w.peers).is_some_and(|lowest| lowest.next() == minor);
+    is_next && (upgrade::goal(w) == Reading::Known(Some(minor)) || release::is_followed(w))
 }
 
 /// A member that has no old store any more: with it in the cluster nobody may serve that.
@@ -201,6 +202,7 @@ mod tests {
     use super::super::worlds::{done, member, peer_of, ready, settled, three};
     use super::*;
     use crate::host::Installed;
+    use crate::options::WantedChannel;
     use crate::world::{Health, Roster};
 
     fn run(w: &mut World, unit: &str, version: Option<&str>) {

@@ -17,7 +17,11 @@ const SNAPSHOT_COUNT: u64 = 500;
 /// The version that the operator wants, if this member has to prepare for it and nothing else is in its way.
 pub fn goal(w: &World) -> Option<Minor> {
     let next = w.installed_version()?.minor_version().next();
-    let wanted = upgrade::goal(w).or_else(|| release::goal(w))?;
+    let by_channel = match upgrade::goal(w) {
+        Reading::Known(minor) => minor,
+        Reading::Unknown(_) => None,
+    };
+    let wanted = by_channel.or_else(|| release::goal(w))?;
     let is_it = wanted == next && needs_it(next) && minors::why_never(w, "", next).is_none();
     is_it.then_some(next)
 }
@@ -31,7 +35,8 @@ pub fn needs_it(minor: Minor) -> bool {
 pub(super) fn snapshot_count(w: &World, options: &Options) -> Option<u64> {
     let Some(goal) = goal(w) else {
         // A store that does not answer for a moment is no reason to restart.
-        return (upgrade::is_unclear(w) && is_written(w, options)).then(|| closely(options));
+        let is_unclear = matches!(upgrade::goal(w), Reading::Unknown(_));
+        return (is_unclear && is_written(w, options)).then(|| closely(options));
     };
     let holds_some = matches!(&w.host.old_records, Reading::Known(records) if !is_clear(records, goal));
     let is_due = must_restart(goal) || holds_some || is_written(w, options);
@@ -104,8 +109,7 @@ pub(super) fn who_is_not_ready(w: &World, goal: Minor) -> Option<String> {
     others.find_map(|member| {
         let unit = w.peers.units.iter().find(|(_, peer)| peer.record.member == Some(member.id));
         let record = unit.map(|(_, peer)| &peer.record);
-        let told = record.and_then(|record| record.version.as_ref());
-        let version = w.etcd.versions.get(&member.id).or(told);
+        let version = minors::version_of(w, member.id, record);
         let has_moved = version.is_some_and(|version| version.minor_version() >= goal);
         let is_ready = has_moved || record.is_some_and(|record| record.prepared_for == Some(goal));
         (!is_ready).then(|| unit.map_or_else(|| member.name.clone(), |(unit, _)| unit.to_string()))
@@ -115,9 +119,10 @@ pub(super) fn who_is_not_ready(w: &World, goal: Minor) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::next;
-    use super::super::worlds::{done, settled, three};
+    use super::super::worlds::{converge_files, done, settled, three};
     use super::*;
     use crate::host::Installed;
+    use crate::options::WantedChannel;
     use crate::world::Following;
 
     /// etcd/1 of three on 3.5.30 that are to become 3.6, all prepared.
@@ -128,15 +133,19 @@ mod tests {
     fn on(version: &str, goal: &str) -> World {
         let mut w = settled(1, &three());
         w.host.snap = Reading::Known(Some(Installed { revision: "240".into(), version: version.into() }));
-        w.options.as_mut().unwrap().channel =
-            crate::options::WantedChannel::Named(format!("{goal}/stable").parse().unwrap());
+        follow(&mut w, goal);
         w.host.old_records = Reading::Known(OldRecords::None);
         for peer in w.peers.units.values_mut() {
             peer.record.version = version.parse().ok();
             peer.record.prepared_for = goal.parse().ok();
         }
-        super::super::worlds::converge_files(&mut w);
+        converge_files(&mut w);
         w
+    }
+
+    fn follow(w: &mut World, track: &str) {
+        let channel = WantedChannel::Named(format!("{track}/stable").parse().unwrap());
+        w.options.as_mut().unwrap().channel = channel;
     }
 
     fn waits(w: &World) -> String {
@@ -156,8 +165,7 @@ mod tests {
             options.snapshot_count = Some(own);
             assert_eq!(closely(&options), closer);
         }
-        w.options.as_mut().unwrap().channel =
-            crate::options::WantedChannel::Named("3.5/stable".parse().unwrap());
+        follow(&mut w, "3.5");
         assert_eq!(goal(&w), None);
     }
 
@@ -182,7 +190,7 @@ mod tests {
         w.host.old_records = Reading::Known(OldRecords::Own);
         let Next::Do(Step::WriteConfig { settings, .. }) = next(&w) else { panic!("{:?}", next(&w)) };
         assert_eq!(settings.snapshot_count, 499);
-        super::super::worlds::converge_files(&mut w);
+        converge_files(&mut w);
         assert_eq!(next(&w), Next::Do(Step::CutLog { entries: 500 }));
         w.host.old_records = Reading::Known(OldRecords::None);
         assert!(has_restarted(&w) && ready_for(&w).is_some(), "it does not restart again to go back");
@@ -195,8 +203,7 @@ mod tests {
     #[test]
     fn a_silent_store_restarts_nobody() {
         let mut w = prepared();
-        w.options.as_mut().unwrap().channel =
-            crate::options::WantedChannel::Named("latest/stable".parse().unwrap());
+        follow(&mut w, "latest");
         w.host.following = Following::Unknown("snapd does not answer".into());
         assert_eq!(snapshot_count(&w, w.options.as_ref().unwrap()), Some(499));
         w.host.following = Following::Named;
@@ -232,7 +239,7 @@ mod tests {
         w.tried.in_vain.insert("cut-log", "its end is torn".into());
         assert!(waits(&w).ends_with("waiting for etcd/1 (its end is torn)"));
         w.host.old_records = Reading::Known(OldRecords::Keys);
-        super::super::worlds::converge_files(&mut w);
+        converge_files(&mut w);
         assert!(waits(&w).starts_with("blocked channel 3.6/stable: etcd 3.6 does not start on v2 keys"));
     }
 }

@@ -59,6 +59,12 @@ fn other_release(w: &World) -> Option<&WantedRelease> {
     (!current.is_from(wanted.sum.digits())).then_some(wanted)
 }
 
+/// This unit runs the release that the operator names.
+pub(super) fn is_followed(w: &World) -> bool {
+    let is_named = w.options.as_ref().is_ok_and(|options| options.release.is_some());
+    w.host.releases.current.is_some() && is_named && other_release(w).is_none()
+}
+
 fn ready<'a>(w: &'a World, wanted: &WantedRelease) -> Option<&'a Release> {
     w.host.releases.ready.iter().find(|release| release.is_from(wanted.sum.digits()))
 }

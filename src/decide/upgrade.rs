@@ -133,28 +133,26 @@ fn wanted<'a>(w: &World, options: &'a Options) -> Option<&'a Channel> {
     }
 }
 
-/// The minor version that the operator's channel leads to, as far as that can be told.
-pub(super) fn goal(w: &World) -> Option<Minor> {
-    let channel = wanted(w, w.options.as_ref().ok()?).filter(|_| refusal(w).is_none())?;
-    match (channel.track, &w.host.following) {
+/// The minor version that the operator's channel leads to, if it leads anywhere.
+pub(super) fn goal(w: &World) -> Reading<Option<Minor>> {
+    let Some(channel) = w.options.as_ref().ok().and_then(|options| wanted(w, options)) else {
+        return Reading::Known(None);
+    };
+    let minor = match (channel.track, &w.host.following) {
         (Track::Minor(minor), _) => Some(minor),
+        (Track::Latest, Following::Named) => None,
         (Track::Latest, Following::Another { offer: Some(Reading::Known(offer)) }) => {
             offer.version.parse().ok().map(|version: Version| version.minor_version())
         }
-        (Track::Latest, _) => None,
-    }
-}
-
-/// Where the operator's channel leads cannot be told now.
-pub(super) fn is_unclear(w: &World) -> bool {
-    let channel = w.options.as_ref().ok().and_then(|options| wanted(w, options));
-    let is_by_offer = channel.is_some_and(|channel| channel.track == Track::Latest);
-    let is_known = match &w.host.following {
-        Following::Unasked | Following::Busy(_) | Following::Unknown(_) => false,
-        Following::Another { offer } => matches!(offer, Some(Reading::Known(_))),
-        Following::Named => true,
+        (Track::Latest, Following::Busy(why) | Following::Unknown(why))
+        | (Track::Latest, Following::Another { offer: Some(Reading::Unknown(why)) }) => {
+            return Reading::Unknown(why.clone());
+        }
+        (Track::Latest, Following::Unasked | Following::Another { offer: None }) => {
+            return Reading::Unknown("the store was not asked".to_owned());
+        }
     };
-    is_by_offer && !is_known
+    Reading::Known(minor.filter(|_| refusal(w).is_none()))
 }
 
 /// Nothing where the snap follows the channel already.

@@ -265,6 +265,14 @@ fn fields(mut message: &[u8]) -> Result<Vec<(u64, Value<'_>)>> {
     Ok(found)
 }
 
+/// The first field of this number that has bytes.
+fn bytes(message: &[u8], wanted: u64) -> Result<Option<&[u8]>> {
+    Ok(fields(message)?.into_iter().find_map(|field| match field {
+        (name, Value::Bytes(bytes)) if name == wanted => Some(bytes),
+        _ => None,
+    }))
+}
+
 fn number(message: &mut &[u8]) -> Result<u64> {
     let mut number = 0;
     for place in 0..10 {

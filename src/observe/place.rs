@@ -114,15 +114,13 @@ pub(super) async fn log_end(place: &Place) -> Reading<LogEnd> {
 pub(super) async fn old_records(place: &Place) -> Reading<OldRecords> {
     let (log, snapshots) = (log(place), Path::new(&place.data).join(SNAPSHOTS));
     let look = move || {
-        let mut found = etcd::old_records(&log, &snapshots);
         for _ in 1..TRIES {
-            if found.is_ok() {
-                break;
+            if let Ok(found) = etcd::old_records(&log, &snapshots) {
+                return Ok(found);
             }
             std::thread::sleep(BETWEEN_TRIES);
-            found = etcd::old_records(&log, &snapshots);
         }
-        found
+        etcd::old_records(&log, &snapshots)
     };
     reading(tokio::task::spawn_blocking(look).await)
 }

@@ -228,20 +228,23 @@ fn killed_when(model: &Model, unit: &str, moment: &str) {
     action.wait().unwrap();
 }
 
+/// Asks a unit for a key in the v2 store; `what`: more of curl's arguments.
+pub fn v2_key(model: &Model, unit: &str, what: &str) -> String {
+    let common = "/var/snap/etcd/common";
+    let command = format!(
+        "cd {common} && curl -sS --cacert ca.crt --cert client.crt --key client.key \
+         https://127.0.0.1:2379/v2/keys/old {what}"
+    );
+    model.shell(unit, &command)
+}
+
 /// The archive is one of `etcdctl backup`, as the earlier charm's were.
 fn a_backup_of_v2_keys_comes_back(kind: Kind) {
     let home = tempfile::tempdir().unwrap();
     let model = Model::with_cluster(kind, 1);
     model.run(&["config", "etcd", "enable_v2=true"]);
     model.settle(1);
-    let curl = |unit: &str, what: &str| {
-        let common = "/var/snap/etcd/common";
-        let command = format!(
-            "cd {common} && curl -sS --cacert ca.crt --cert client.crt --key client.key \
-             https://127.0.0.1:2379/v2/keys/old {what}"
-        );
-        model.shell(unit, &command)
-    };
+    let curl = |unit: &str, what: &str| v2_key(&model, unit, what);
     curl("etcd/0", "-X PUT -d value=kept");
     let path = fetched_snapshot(&model, "etcd/0", &home, "v2");
 

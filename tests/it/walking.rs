@@ -4,6 +4,7 @@
 use std::process::Child;
 use std::time::Duration;
 
+use crate::restoring::v2_key;
 use crate::sim::{Model, Writer, wait_until};
 use crate::upgrading::version;
 use crate::{OLD, PRESENT};
@@ -34,7 +35,7 @@ impl Prober {
     }
 }
 
-fn move_to(model: &Model, channel: &str) {
+pub fn move_to(model: &Model, channel: &str) {
     model.run(&["config", "etcd", &format!("channel={channel}")]);
     model.settle(model.units("etcd").len());
     assert_on(model, channel);
@@ -43,7 +44,7 @@ fn move_to(model: &Model, channel: &str) {
 fn assert_on(model: &Model, channel: &str) {
     let minor = channel.split('/').next().unwrap();
     for unit in model.units("etcd") {
-        assert!(version(model, &unit).starts_with(minor), "{unit}");
+        assert!(version(model, &unit).starts_with(&format!("{minor}.")), "{unit}");
     }
 }
 
@@ -107,10 +108,7 @@ fn server(model: &Model, unit: &str) -> String {
 fn keys_in_the_old_store_are_for_the_operator() {
     let model = Model::with_cluster(OLD, 1);
     let set = |option: &str| model.run(&["config", "etcd", option]);
-    let old_store = |what: &str| {
-        let ask = "cd /var/snap/etcd/common && curl -sS --cacert ca.crt --cert client.crt --key client.key";
-        model.shell("etcd/0", &format!("{ask} https://127.0.0.1:2379/v2/keys/old {what}"))
-    };
+    let old_store = |what: &str| v2_key(&model, "etcd/0", what);
     set("enable_v2=true");
     model.settle(1);
     old_store("-X PUT -d value=kept");

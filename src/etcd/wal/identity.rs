@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Result};
 use std::path::Path;
 
-use super::{METADATA, Value, fields, filled, last_file, odd};
+use super::{METADATA, Value, bytes, fields, filled, last_file, odd};
 use crate::etcd::member::{ClusterId, MemberId};
 
 /// The identity stands behind the sum of the file before.
@@ -52,11 +52,7 @@ pub fn identity(directory: &Path) -> Result<Identity> {
 fn of_record(record: &[u8]) -> Result<Option<Identity>> {
     let parts = fields(record)?;
     let is_it = parts.iter().any(|part| matches!(part, (1, Value::Number(METADATA))));
-    let data = parts.iter().find_map(|part| match part {
-        (3, Value::Bytes(data)) if is_it => Some(*data),
-        _ => None,
-    });
-    let Some(data) = data else { return Ok(None) };
+    let Some(data) = bytes(record, 3)?.filter(|_| is_it) else { return Ok(None) };
     let numbers = fields(data)?;
     let number = |name| {
         numbers.iter().find_map(|part| match part {

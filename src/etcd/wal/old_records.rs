@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufReader, Result};
 use std::path::Path;
 
-use super::{Log, Value, fields, files, odd};
+use super::{Log, Value, bytes, fields, files, odd};
 
 /// The methods of the old store's requests.
 const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "QGET", "SYNC", "HEAD"];
@@ -107,14 +107,6 @@ pub(super) fn of_entry(entry: &[u8]) -> Result<Option<Request>> {
     Ok(Some(if is_own { Request::Own } else { Request::Other(format!("{method} {path}")) }))
 }
 
-/// The first field of this number that has bytes.
-fn bytes(message: &[u8], wanted: u64) -> Result<Option<&[u8]>> {
-    Ok(fields(message)?.into_iter().find_map(|field| match field {
-        (name, Value::Bytes(bytes)) if name == wanted => Some(bytes),
-        _ => None,
-    }))
-}
-
 fn is_attributes(path: &str) -> bool {
     let id = path.strip_prefix("/0/members/").and_then(|rest| rest.strip_suffix("/attributes"));
     id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -202,6 +194,17 @@ mod tests {
         home
     }
 
+    /// The same with these entries in one file, and nothing else.
+    fn holding(entries: &[Vec<u8>]) -> tempfile::TempDir {
+        let home = member(None);
+        let mut sum = 0;
+        let mut file = frame(&mut sum, SUM, &[]);
+        file.extend(entries.iter().flat_map(|entry| frame(&mut sum, ENTRY, entry)));
+        std::fs::remove_file(home.path().join("wal/1-a.wal")).unwrap();
+        std::fs::write(home.path().join("wal/0-0.wal"), file).unwrap();
+        home
+    }
+
     fn keep_snapshot(home: &tempfile::TempDir, index: u64, store: &str) {
         let file = field(2, &field(1, store.as_bytes()));
         std::fs::write(home.path().join(format!("snap/0000000000000003-{index:016x}.snap")), file).unwrap();
@@ -247,25 +250,13 @@ mod tests {
 
     #[test]
     fn what_etcd_itself_has_asked_is_told_apart() {
-        let home = member(None);
-        let mut sum = 0;
-        let mut file = frame(&mut sum, SUM, &[]);
-        file.extend(frame(&mut sum, ENTRY, &entry(8, &request("PUT", "/0/version"))));
-        std::fs::remove_file(home.path().join("wal/1-a.wal")).unwrap();
-        std::fs::write(home.path().join("wal/0-0.wal"), file).unwrap();
+        let home = holding(&[entry(8, &request("PUT", "/0/version"))]);
         assert_eq!(look(&home).unwrap(), OldRecords::Own);
     }
 
     #[test]
     fn an_entry_that_was_replaced_is_gone() {
-        let home = member(None);
-        let mut sum = 0;
-        let mut file = frame(&mut sum, SUM, &[]);
-        for entry in [entry(8, &request("QGET", "/1/a")), message([0, 4, 8])] {
-            file.extend(frame(&mut sum, ENTRY, &entry));
-        }
-        std::fs::remove_file(home.path().join("wal/1-a.wal")).unwrap();
-        std::fs::write(home.path().join("wal/0-0.wal"), file).unwrap();
+        let home = holding(&[entry(8, &request("QGET", "/1/a")), message([0, 4, 8])]);
         assert_eq!(look(&home).unwrap(), OldRecords::None);
     }
 }

@@ -50,7 +50,7 @@ pub const TABLE: Table = Table {
     words: WORDS,
     reload: "",
     groups: &[
-        Group { states: ONE, calls: &[QUESTIONS, REFUSED, CHANGES] },
+        Group { states: ONE, calls: &[QUESTIONS, REFUSED, CHANGES, MOVES] },
         Group { states: OTHERS, calls: &[QUESTIONS, MOVES] },
         Group { states: OPTIONS, calls: &[SETTINGS] },
     ],
@@ -164,12 +164,6 @@ const CHANGES: &[Call] = &[
         effect: "changed",
     },
     Call {
-        words: &["snap", "refresh", "probe", "--channel=1.1/stable"],
-        reads: Reads::Refusal,
-        effect: "changed",
-    },
-    Call { words: &["snap", "revert", "probe"], reads: Reads::Refusal, effect: "changed" },
-    Call {
         words: &["snap", "switch", "probe", "--channel=1.1/edge"],
         reads: Reads::Refusal,
         effect: "changed",
@@ -179,7 +173,7 @@ const CHANGES: &[Call] = &[
     Call { words: &["snap", "remove", "--purge", "probe"], reads: Reads::Refusal, effect: "changed" },
 ];
 
-/// Those that come out differently where there is more than one revision.
+/// Changes that come out differently where there is more than one revision.
 const MOVES: &[Call] = &[
     Call {
         words: &["snap", "refresh", "probe", "--channel=1.1/stable"],
