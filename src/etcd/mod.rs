@@ -42,7 +42,9 @@ pub use reach::reach;
 pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};
 pub use url::{host_of, url};
 pub use version::{Minor, Version, VersionError};
-pub use wal::{Identity, LogEnd, OldRecords, commit_all, identity, log_end, old_records};
+#[cfg(test)]
+pub(crate) use wal::log_that_sets;
+pub use wal::{Identity, LogEnd, OldRecords, agreed_version, commit_all, identity, log_end, old_records};
 
 /// The result of asking etcd.
 pub type Result<T> = std::result::Result<T, Error>;
