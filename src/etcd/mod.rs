@@ -18,6 +18,7 @@ mod maintenance;
 mod member;
 mod reach;
 mod snapshot;
+mod support;
 #[cfg(test)]
 pub(crate) mod test_server;
 mod url;
@@ -40,6 +41,7 @@ pub use maintenance::{KvHash, patience};
 pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
 pub use reach::reach;
 pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};
+pub use support::concern;
 pub use url::{host_of, url};
 pub use version::{Minor, Version, VersionError};
 #[cfg(test)]

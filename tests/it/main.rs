@@ -36,6 +36,7 @@ mod newer;
 mod options;
 mod owners;
 mod pages;
+mod patches;
 mod quorum;
 mod reference;
 mod removing;

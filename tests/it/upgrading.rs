@@ -12,7 +12,7 @@ use crate::sim::{Model, Writer, given};
 const GAP_MS: u64 = 2000;
 
 /// A server that ends at once.
-const ENDS: &str = "#!/bin/sh\necho fatal: broken on purpose >&2\nexit 1\n";
+pub const ENDS: &str = "#!/bin/sh\necho fatal: broken on purpose >&2\nexit 1\n";
 
 /// One that takes part in its cluster for a while and writes what the others send, but serves no client.
 const SERVES_NOBODY: &str = r##"#!/bin/sh
@@ -24,7 +24,7 @@ exit 1
 
 /// A store of one's own: 3.4 as it is, a 3.5 with this server, another build of the good 3.5 in 3.5/edge, and one that calls
 /// itself 3.7.0 in latest/edge.
-fn store_with_a_broken_version(store: &Path, server: &str) {
+pub fn store_with_a_broken_version(store: &Path, server: &str) {
     let script = "cp -r $1/etcd $2/ && cd $2/etcd && \
                   unsquashfs -q -n -d tree 3.5/stable.snap >/dev/null && program=$(find tree -type f -name etcd | head -n 1) && \
                   pack() { mksquashfs tree $1.snap -quiet -no-progress >/dev/null && echo $2 > $1.revision; } && \
