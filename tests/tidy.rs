@@ -60,7 +60,7 @@ const BOUNDARIES: &[Boundary] = &[
         why: "the YAML library is behind one small module in each crate",
         inside: &["src/", "simulator/src/"],
         except: &["src/yaml.rs", "simulator/src/yaml.rs"],
-        forbidden: &["serde_yaml"],
+        forbidden: &["yaml_serde"],
     },
     Boundary {
         why: "the ports know nothing of the charm",
