@@ -139,7 +139,7 @@ pub struct Context {
     pub charm_dir: PathBuf,
     /// `hooks/NAME` or `actions/NAME`; absent in `juju exec` and before Juju 2.8.
     pub dispatch_path: Option<String>,
-    /// The hook's full name, as Juju or the name this program was called by has it; empty in actions and `juju exec`.
+    /// The hook's full name, as Juju or the link by which this program was run has it; empty in actions and `juju exec`.
     pub hook_name: String,
     /// The action's name.
     pub action_name: Option<String>,
@@ -181,11 +181,13 @@ impl Context {
     pub fn parse(vars: impl Fn(&str) -> Option<String>, argv0: &str) -> Result<Context, ContextError> {
         let var = |name: &str| vars(name).filter(|value| !value.is_empty());
         let dispatch_path = var("JUJU_DISPATCH_PATH");
-        let action_name = var("JUJU_ACTION_NAME")
-            .or_else(|| dispatch_path.as_deref()?.strip_prefix("actions/").map(ToOwned::to_owned));
-        let hook_name = var("JUJU_HOOK_NAME")
-            .or_else(|| dispatch_path.as_deref()?.strip_prefix("hooks/").map(ToOwned::to_owned))
-            .or_else(|| called_by(argv0).filter(|_| action_name.is_none()));
+        let called_for = |folder: &str| match &dispatch_path {
+            Some(path) => path.strip_prefix(folder)?.strip_prefix('/').map(ToOwned::to_owned),
+            None => linked_from(folder, argv0),
+        };
+        let action_name = var("JUJU_ACTION_NAME").or_else(|| called_for("actions"));
+        let hook_name =
+            var("JUJU_HOOK_NAME").or_else(|| called_for("hooks").filter(|_| action_name.is_none()));
         let juju = var("JUJU_VERSION").ok_or(ContextError::Absent("JUJU_VERSION"))?.parse()?;
         Ok(Context {
             unit: name(&var, "JUJU_UNIT_NAME")?.ok_or(ContextError::Absent("JUJU_UNIT_NAME"))?,
@@ -250,10 +252,11 @@ fn list(text: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(","))
 }
 
-/// The hook's name where a link in `hooks/` was run; `dispatch` itself says nothing.
-fn called_by(argv0: &str) -> Option<String> {
-    let name = Path::new(argv0).file_name()?.to_str()?;
-    (name != "dispatch").then(|| name.to_owned())
+/// The name of a link in this folder of the charm, where the program was run by one.
+fn linked_from(folder: &str, argv0: &str) -> Option<String> {
+    let path = Path::new(argv0);
+    let is_link = path.parent()?.file_name()? == folder;
+    path.file_name()?.to_str().filter(|_| is_link).map(ToOwned::to_owned)
 }
 
 /// A variable that holds a name, if it is set.
@@ -386,9 +389,23 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_hook_link_names_the_hook() {
-        assert_eq!(parse(&[], "hooks/config-changed").unwrap().hook(), "config-changed");
-        assert_eq!(parse(&[], "/charm/dispatch").unwrap().hook(), "");
+    fn the_name_of_a_link_names_the_hook_or_the_action() {
+        let called_by = |argv0: &str, more: &[(&str, &str)]| {
+            let context = parse(more, argv0).unwrap();
+            (context.hook().to_owned(), context.action_name)
+        };
+        let hook = |name: &str| (name.to_owned(), None);
+        let action = |path: &str, name: &str| (path.to_owned(), Some(name.to_owned()));
+        assert_eq!(called_by("hooks/config-changed", &[]), hook("config-changed"));
+        assert_eq!(called_by("/charm/hooks/stop", &[]), hook("stop"));
+        assert_eq!(called_by("./actions/health", &[]), action("", "health"));
+        assert_eq!(called_by("/charm/dispatch", &[]), hook(""));
+        assert_eq!(called_by("/tmp/stop", &[]), hook(""), "another name of the program is no hook");
+        // What Juju says counts more: a hook's link may be what the operator runs in a session of debug-hooks.
+        let dispatched = [("JUJU_DISPATCH_PATH", "actions/health")];
+        assert_eq!(called_by("hooks/stop", &dispatched), action("actions/health", "health"));
+        let named = [("JUJU_ACTION_NAME", "health")];
+        assert_eq!(called_by("actions/health", &named), action("", "health"));
     }
 
     #[test]
