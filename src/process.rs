@@ -203,6 +203,7 @@ impl Run {
     }
 
     fn spawn(&self, argv: &str) -> Result<Child, ProcessError> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)

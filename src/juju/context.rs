@@ -166,7 +166,9 @@ impl Context {
     /// [`ContextError`] when it was not made by Juju.
     pub fn from_environment() -> Result<Context, ContextError> {
         let argv0 = std::env::args().next().unwrap_or_default();
-        Context::parse(|name| std::env::var(name).ok(), &argv0)
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let variable = |name: &str| std::env::var(name).ok();
+        Context::parse(variable, &argv0)
     }
 
     /// What Juju asked for, as a path (`hooks/NAME`, `actions/NAME`) or a bare hook name; empty in `juju exec`.
