@@ -240,6 +240,55 @@ fn charm_and_simulator_share_no_code() {
     assert!(!charm.contains("juju-sim ="), "the charm depends on the simulator");
 }
 
+/// What stands in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_front_door_leads_to_what_is_there() {
+    let mut complaints = Vec::new();
+    for page in ["CONTRIBUTING.md", "GLOSSARY.md", "SECURITY.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(project().join(page)).unwrap();
+        let is_file = |name: &str| {
+            let folder = name.split_once('/').map(|(folder, _)| folder);
+            folder.is_some_and(|folder| !folder.is_empty() && project().join(folder).is_dir())
+                && !name.contains("NAME")
+        };
+        for path in quoted(&text).filter(|name| is_file(name)) {
+            let program = path.split(' ').next().unwrap();
+            if !project().join(program).exists() {
+                complaints.push(format!("{page}: {path} is not there"));
+            }
+        }
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.starts_with("https://") && !project().join(target).exists() {
+                complaints.push(format!("{page}: {target} is not there"));
+            }
+        }
+        // A name that follows its file: `src/x.rs`: `name`.
+        for (before, after) in text.match_indices("`: `").map(|(at, sign)| text.split_at(at + sign.len())) {
+            let path = before.rsplit('`').nth(2).unwrap();
+            let name = after.split('`').next().unwrap();
+            let there = fs::read_to_string(project().join(path)).unwrap_or_default();
+            if !there.contains(name) {
+                complaints.push(format!("{page}: {path} has no {name}"));
+            }
+        }
+    }
+    expect_none(&complaints);
+}
+
+#[test]
+fn the_changelog_knows_this_version() {
+    let read = |path: &str| fs::read_to_string(project().join(path)).unwrap();
+    let manifest = read("Cargo.toml");
+    let version =
+        manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap().trim_matches('"');
+    let changelog = read("CHANGELOG.md");
+    assert!(changelog.contains(&format!("\n## {version}\n")), "CHANGELOG.md says nothing of {version}");
+}
+
 #[test]
 fn shipped_lines_leave_out_comments_and_tests() {
     let text = "//! Head.\nuse a;\n    // why\nfn b() {}\n\n#[cfg(test)]\nmod tests {\n    use c;\n}\n";
