@@ -151,7 +151,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Every text file of the project that people write, in the order of their paths.
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    for folder in [".ci", "benches", "docs", "scripts", "simulator", "src", "templates", "tests"] {
+    for folder in [".ci", ".github", "docs", "scripts", "simulator", "src", "templates", "tests"] {
         collect(&project().join(folder), &mut files);
     }
     files.extend(
