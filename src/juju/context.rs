@@ -47,12 +47,6 @@ impl JujuVersion {
     pub fn has_secrets(self) -> bool {
         self.major >= 3
     }
-
-    /// Surviving units get a peer `-departed` when a unit is removed: Juju 4 fails to deliver it and keeps listing
-    /// the removed unit (Juju's issue tracker, bug 23326).
-    pub fn announces_departed_peers(self) -> bool {
-        self.major < 4
-    }
 }
 
 impl fmt::Display for JujuVersion {
@@ -428,10 +422,10 @@ mod tests {
         assert!("three".parse::<JujuVersion>().is_err());
         let questions = |text: &str| {
             let version = text.parse::<JujuVersion>().unwrap();
-            (version.has_leader_settings(), version.has_secrets(), version.announces_departed_peers())
+            (version.has_leader_settings(), version.has_secrets())
         };
-        assert_eq!(questions("2.9.52"), (true, false, true));
-        assert_eq!(questions("3.0.4"), (true, true, true));
-        assert_eq!(questions("4.0.13"), (false, true, false));
+        assert_eq!(questions("2.9.52"), (true, false));
+        assert_eq!(questions("3.0.4"), (true, true));
+        assert_eq!(questions("4.0.13"), (false, true));
     }
 }
