@@ -88,28 +88,6 @@ pub struct RelationContext {
     pub departing_unit: Option<UnitName>,
 }
 
-/// The storage a storage hook is about. Juju exports nothing for storage that is no longer provisioned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StorageContext {
-    /// `data/0`.
-    pub id: String,
-    /// `filesystem` or `block`.
-    pub kind: Option<String>,
-    /// The mount point or the device.
-    pub location: Option<PathBuf>,
-}
-
-/// The secret a secret hook is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretContext {
-    /// The secret's id, with or without `secret:`.
-    pub id: String,
-    /// This unit's label for it.
-    pub label: Option<String>,
-    /// Only in `secret-expired` and `secret-remove`.
-    pub revision: Option<u64>,
-}
-
 /// The model's proxies: those for charms (`juju-http-proxy` and so on), which a charm must apply itself, or where there are
 /// none the older ones for everything (`http-proxy` and so on).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,16 +117,8 @@ pub struct Context {
     pub action_name: Option<String>,
     /// In relation hooks.
     pub relation: Option<RelationContext>,
-    /// In storage hooks.
-    pub storage: Option<StorageContext>,
-    /// In secret hooks.
-    pub secret: Option<SecretContext>,
-    /// The model's name.
-    pub model_name: Option<String>,
     /// The model's UUID.
     pub model_uuid: Option<String>,
-    /// The machine: `3` or `3/lxd/1`.
-    pub machine_id: Option<String>,
     /// The model's proxies.
     pub proxies: Proxies,
 }
@@ -196,19 +166,7 @@ impl Context {
             dispatch_path,
             action_name,
             relation: relation(&var)?,
-            storage: var("JUJU_STORAGE_ID").map(|id| StorageContext {
-                id,
-                kind: var("JUJU_STORAGE_KIND"),
-                location: var("JUJU_STORAGE_LOCATION").map(PathBuf::from),
-            }),
-            secret: var("JUJU_SECRET_ID").map(|id| SecretContext {
-                id,
-                label: var("JUJU_SECRET_LABEL"),
-                revision: var("JUJU_SECRET_REVISION").and_then(|number| number.parse().ok()),
-            }),
-            model_name: var("JUJU_MODEL_NAME"),
             model_uuid: var("JUJU_MODEL_UUID"),
-            machine_id: var("JUJU_MACHINE_ID"),
             proxies: proxies(var),
         })
     }
