@@ -16,7 +16,7 @@ export JUJU_SIM_IMAGE := $(CURDIR)/.cache/image
 # What the machines of the demo are: light (namespaces) or full (booted, with systemd and snapd).
 MACHINES ?= light
 
-.PHONY: help setup basics charm sim image demo test test-full faults lint clean
+.PHONY: help setup basics charm sim image demo lint check doc test test-one test-full faults clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -46,9 +46,24 @@ lint: basics ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
-test: setup lint sim image ## all tests, against real etcd
+# What needs neither root nor etcd, with fewer generated cases than `make test` has, from the same seed each time.
+check: export PROPTEST_RNG_SEED := 1
+check: export PROPTEST_CASES := 30
+check: lint ## while you write: lint, unit tests and house rules, under a minute once built
+	@cargo test --locked --quiet --workspace --lib --test tidy -- --skip against_etcd
+
+# No link may lead nowhere; private items have pages too.
+doc: export RUSTDOCFLAGS := -D warnings -A rustdoc::private_intra_doc_links
+doc: basics ## the code's own documentation: target/doc/etcd_charm/index.html
+	@cargo doc --locked --quiet --no-deps --workspace --document-private-items
+
+test: setup lint doc sim image ## all tests, against real etcd
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
 	@scripts/test
+
+test-one: setup sim ## one test with whole models: make test-one TEST=health_tells_the_truth
+	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)
+	@scripts/test --test it -- $(TEST)
 
 test-full: setup lint sim image ## the long scenarios on booted machines, with a table at the end
 	@$(MAKE) --no-print-directory charm PLATFORM=$(ARCHITECTURE)

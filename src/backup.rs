@@ -268,4 +268,4 @@ impl<R: Read> Read for Counting<'_, R> {
 }
 
 #[cfg(test)]
-mod tests;
+mod against_etcd;

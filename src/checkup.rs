@@ -1,4 +1,5 @@
-//! The quick way through `update-status`: when everything is as it was and well, one hook tool call tells so.
+//! The quick way through `update-status`: when everything is as it was and well, one hook tool call tells so; two where this
+//! unit has asked monitoring charms for something, which only a leader may.
 //!
 //! Every hook tool costs a process, and this hook runs every few minutes on every unit. Whatever is not plainly
 //! well takes the full way.

@@ -1,12 +1,17 @@
-//! The only place that reads the clocks.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! The only place that asks what time it is. How long something takes is measured where it happens.
 
 use rustix::time::{ClockId, clock_gettime};
+use time::OffsetDateTime;
+
+/// Date and time.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks for it")]
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
 
 /// Seconds since the Unix epoch; 0 on a machine whose clock stands before it.
 pub fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    u64::try_from(now().unix_timestamp()).unwrap_or_default()
 }
 
 /// The clock that nobody sets, by which systemd tells when it did something; in µs.

@@ -3,6 +3,9 @@
 //! Most hooks mean the same: look at the world and bring it closer to what it should be. Only what the world
 //! itself does not show is told apart here.
 
+#[cfg(test)]
+mod links;
+
 use crate::juju::Context;
 
 /// The hook before storage `data` is taken away.

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::hex;
 use crate::etcd::Version;
-use crate::host::{Release, Releases, files};
+use crate::host::{Release, Releases, directory, files};
 use crate::juju::Proxies;
 use crate::options::{Checksum, ReleaseSource, WantedRelease};
 use crate::process::Run;
@@ -38,7 +38,7 @@ impl Incoming {
     fn make(releases: &Releases) -> Result<Incoming> {
         files::make_missing_dir(releases.home(), 0o755)?;
         let incoming = Incoming(releases.home().join(INCOMING));
-        remove(&incoming.0)?;
+        directory::remove_if_exists(&incoming.0)?;
         files::make_dir(&incoming.0, 0o700)?;
         files::make_dir(incoming.programs(), 0o755)?;
         Ok(incoming)
@@ -55,16 +55,9 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.0) {
+        if let Err(error) = directory::remove_if_exists(&self.0) {
             tracing::warn!(%error, path = %self.0.display(), "an unfinished release was not removed");
         }
-    }
-}
-
-fn remove(directory: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

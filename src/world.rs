@@ -290,7 +290,7 @@ pub struct Host {
     pub root_data: Data,
     /// Storage for the data.
     pub volume: Volume,
-    /// A restart is due since this was written: the reason.
+    /// A restart is due since this was written: the address where the server still answers.
     pub restart_due: Option<String>,
     /// What this charm has set in snapd, by snapd's names; a store proxy by its URL; under `hold` what snapd answered to that.
     pub snapd: BTreeMap<String, String>,

@@ -19,7 +19,7 @@ pub enum YamlError {
 /// # Errors
 /// [`YamlError::Read`] for malformed text and for text of another shape than `T`.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    serde_yaml::from_str(text).map_err(|error| YamlError::Read(error.to_string()))
+    yaml_serde::from_str(text).map_err(|error| YamlError::Read(error.to_string()))
 }
 
 /// Writes one document, ending with a newline, keys in the order of the value's fields.
@@ -27,7 +27,7 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 /// # Errors
 /// [`YamlError::Write`] for values that have no YAML form, for example a map with maps as keys.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
-    serde_yaml::to_string(value).map_err(|error| YamlError::Write(error.to_string()))
+    yaml_serde::to_string(value).map_err(|error| YamlError::Write(error.to_string()))
 }
 
 #[cfg(test)]

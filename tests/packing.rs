@@ -5,19 +5,21 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "a test that cannot go on has failed"
 )]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use zip::ZipArchive;
 
-/// What a controller needs, what the store shows, and nothing else.
-const ENTRIES: [&str; 9] = [
+/// What a controller needs and what the store shows; beside the links, nothing else.
+const FILES: [&str; 9] = [
     "LICENSE",
     "README.md",
     "actions.yaml",
@@ -28,6 +30,12 @@ const ENTRIES: [&str; 9] = [
     "metadata.yaml",
     "version",
 ];
+
+/// Folders of links to `dispatch`.
+const LINKS: [&str; 2] = ["actions", "hooks"];
+
+/// The file type of a link, and its mode.
+const LINK_MODE: u32 = 0o120_777;
 
 /// What `charmcraft analyse` exits with: nothing to say, and warnings only.
 const CHARMCRAFT_FINE: [i32; 2] = [0, 3];
@@ -61,17 +69,37 @@ fn entries() -> Vec<(String, Option<u32>, Option<u16>)> {
     found
 }
 
-#[test]
-fn it_holds_what_juju_needs_and_nothing_else() {
-    let names: Vec<_> = entries().into_iter().map(|(name, ..)| name).collect();
-    assert_eq!(names, ENTRIES);
+/// The links of the sources, as names in the charm.
+fn links() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for folder in LINKS {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+            found.insert(format!("{folder}/{}", entry.unwrap().file_name().into_string().unwrap()));
+        }
+    }
+    found
 }
 
 #[test]
-fn only_dispatch_may_be_executed() {
+fn it_holds_what_juju_needs_and_nothing_else() {
+    let names: BTreeSet<_> = entries().into_iter().map(|(name, ..)| name).collect();
+    let wanted: BTreeSet<_> = FILES.into_iter().map(ToOwned::to_owned).chain(links()).collect();
+    assert_eq!(names, wanted, "run `make charm`");
+}
+
+#[test]
+fn only_dispatch_may_be_executed_and_the_links_are_links() {
+    let links = links();
     for (name, mode, _) in entries() {
-        let expected = if name == "dispatch" { 0o100_755 } else { 0o100_644 };
+        let expected = match name.as_str() {
+            "dispatch" => 0o100_755,
+            name if links.contains(name) => LINK_MODE,
+            _ => 0o100_644,
+        };
         assert_eq!(mode, Some(expected), "{name}");
+        if expected == LINK_MODE {
+            assert_eq!(read(&name), b"../dispatch", "{name}");
+        }
     }
 }
 
@@ -124,20 +152,44 @@ fn dispatch_needs_no_library_of_the_machine() {
     }
 }
 
+/// How a program of the folder ends where there is nothing else, not even hook tools: exit code and message.
+fn run_alone(folder: &Path, program: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = Command::new("chroot")
+        .arg(folder)
+        .arg(program)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// Outside of a hook it can only say so, but it must get that far.
 #[test]
 fn dispatch_starts_where_there_is_nothing_else() {
-    let folder = folder_with_dispatch();
-    let output = Command::new("chroot")
-        .arg(folder.path())
-        .arg("/dispatch")
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin")
-        .output()
-        .unwrap();
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
+    let (code, message) = run_alone(folder_with_dispatch().path(), "/dispatch", &[]);
+    assert_eq!(code, Some(1), "{message}");
     assert!(message.contains("JUJU_"), "it does not say what is missing: {message}");
+}
+
+/// As `juju exec` would run them: without a word from Juju about which hook it is.
+#[test]
+fn a_link_does_what_its_name_says() {
+    let folder = folder_with_dispatch();
+    for link in links() {
+        let path = folder.path().join(link);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink("../dispatch", path).unwrap();
+    }
+    let session = [("JUJU_VERSION", "3.6.0"), ("JUJU_UNIT_NAME", "etcd/0"), ("JUJU_CHARM_DIR", "/")];
+    let run = |program: &str| run_alone(folder.path(), program, &session);
+    assert_eq!(run("/dispatch").0, Some(0), "no hook, nothing to do");
+    assert_eq!(run("/hooks/remove").0, Some(0), "nothing is left to do in this hook");
+    let (code, message) = run("/hooks/config-changed");
+    assert!(code == Some(1) && message.contains("is-leader"), "it did not begin: {code:?} {message}");
+    let (code, message) = run("/actions/alarm-list");
+    assert!(code == Some(1) && message.contains("action-fail"), "it did not begin: {code:?} {message}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "a test that cannot go on has failed"
 )]
 
@@ -45,22 +46,10 @@ const BOUNDARIES: &[Boundary] = &[
         ],
     },
     Boundary {
-        why: "one module starts programs, so that each has a time limit and an error with its command",
-        inside: &["src/"],
-        except: &["src/process.rs"],
-        forbidden: &["process::Command", "tokio::process"],
-    },
-    Boundary {
-        why: "the environment is read once, into a typed context",
-        inside: &["src/"],
-        except: &["src/juju/context.rs"],
-        forbidden: &["std::env::", "env::var"],
-    },
-    Boundary {
         why: "the YAML library is behind one small module in each crate",
         inside: &["src/", "simulator/src/"],
         except: &["src/yaml.rs", "simulator/src/yaml.rs"],
-        forbidden: &["serde_yaml"],
+        forbidden: &["yaml_serde"],
     },
     Boundary {
         why: "the ports know nothing of the charm",
@@ -162,7 +151,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Every text file of the project that people write, in the order of their paths.
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    for folder in [".ci", "benches", "docs", "scripts", "simulator", "src", "templates", "tests"] {
+    for folder in [".ci", ".github", "docs", "scripts", "simulator", "src", "templates", "tests"] {
         collect(&project().join(folder), &mut files);
     }
     files.extend(
@@ -249,6 +238,55 @@ fn charm_and_simulator_share_no_code() {
     assert!(!read("simulator/Cargo.toml").contains("etcd-charm"), "the simulator depends on the charm");
     let charm = read("Cargo.toml");
     assert!(!charm.contains("juju-sim ="), "the charm depends on the simulator");
+}
+
+/// What stands in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_front_door_leads_to_what_is_there() {
+    let mut complaints = Vec::new();
+    for page in ["CONTRIBUTING.md", "GLOSSARY.md", "SECURITY.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(project().join(page)).unwrap();
+        let is_file = |name: &str| {
+            let folder = name.split_once('/').map(|(folder, _)| folder);
+            folder.is_some_and(|folder| !folder.is_empty() && project().join(folder).is_dir())
+                && !name.contains("NAME")
+        };
+        for path in quoted(&text).filter(|name| is_file(name)) {
+            let program = path.split(' ').next().unwrap();
+            if !project().join(program).exists() {
+                complaints.push(format!("{page}: {path} is not there"));
+            }
+        }
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.starts_with("https://") && !project().join(target).exists() {
+                complaints.push(format!("{page}: {target} is not there"));
+            }
+        }
+        // A name that follows its file: `src/x.rs`: `name`.
+        for (before, after) in text.match_indices("`: `").map(|(at, sign)| text.split_at(at + sign.len())) {
+            let path = before.rsplit('`').nth(2).unwrap();
+            let name = after.split('`').next().unwrap();
+            let there = fs::read_to_string(project().join(path)).unwrap_or_default();
+            if !there.contains(name) {
+                complaints.push(format!("{page}: {path} has no {name}"));
+            }
+        }
+    }
+    expect_none(&complaints);
+}
+
+#[test]
+fn the_changelog_knows_this_version() {
+    let read = |path: &str| fs::read_to_string(project().join(path)).unwrap();
+    let manifest = read("Cargo.toml");
+    let version =
+        manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap().trim_matches('"');
+    let changelog = read("CHANGELOG.md");
+    assert!(changelog.contains(&format!("\n## {version}\n")), "CHANGELOG.md says nothing of {version}");
 }
 
 #[test]

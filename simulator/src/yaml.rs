@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 /// # Errors
 /// The text is no YAML, or does not have the wanted shape; the message carries line and column.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
-    Ok(serde_yaml::from_str(text)?)
+    Ok(yaml_serde::from_str(text)?)
 }
 
 /// Writes a value as a YAML block, ending in one newline.
@@ -17,5 +17,5 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T> {
 /// # Errors
 /// The value has no YAML form (a map with keys that are no scalars).
 pub fn write<T: Serialize>(value: &T) -> Result<String> {
-    serde_yaml::to_string(value).context("cannot write YAML")
+    yaml_serde::to_string(value).context("cannot write YAML")
 }

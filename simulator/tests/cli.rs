@@ -1,8 +1,10 @@
 //! The command line by itself: help, wrong calls, and what it says where no model is. Nothing here starts a
 //! controller or a machine.
 
-// The helpers of a test may fail as the test itself may; clippy knows only functions marked as tests.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed; clippy knows only functions marked as tests"
+)]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,7 +1,9 @@
 //! A small shell charm through its whole life, by the command line, on real light machines. Needs root.
 
-// The helpers of a test may fail as the test itself may; clippy knows only functions marked as tests.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed; clippy knows only functions marked as tests"
+)]
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -65,6 +65,7 @@ pub fn copy_with(
 /// # Errors
 /// It is there and cannot be removed.
 pub fn remove_if_exists(path: impl AsRef<Path>) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that removes directories")]
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

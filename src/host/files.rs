@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
-use time::OffsetDateTime;
+
+use crate::clock;
 
 /// Whether a write found something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +147,7 @@ pub fn make_missing_dir(path: impl AsRef<Path>, mode: u32) -> Result<Written> {
 pub fn move_aside(path: impl AsRef<Path>, label: &str) -> Result<PathBuf> {
     let path = path.as_ref();
     let (directory, name) = parts(path)?;
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let time = format!(
         "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
         now.year(),

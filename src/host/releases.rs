@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use super::{Installed, files};
+use super::{Installed, directory, files};
 
 /// Where they are.
 const HOME: &str = "/opt/etcd-releases";
@@ -130,7 +130,7 @@ impl Releases {
     /// One of them cannot be removed.
     pub fn keep_only(&self, keep: &[&Release]) -> Result<()> {
         for release in self.all()?.iter().filter(|release| !keep.contains(release)) {
-            std::fs::remove_dir_all(self.path(release))?;
+            directory::remove_if_exists(self.path(release))?;
         }
         Ok(())
     }

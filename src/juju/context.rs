@@ -47,12 +47,6 @@ impl JujuVersion {
     pub fn has_secrets(self) -> bool {
         self.major >= 3
     }
-
-    /// Surviving units get a peer `-departed` when a unit is removed: Juju 4 fails to deliver it and keeps listing
-    /// the removed unit (Juju's issue tracker, bug 23326).
-    pub fn announces_departed_peers(self) -> bool {
-        self.major < 4
-    }
 }
 
 impl fmt::Display for JujuVersion {
@@ -94,28 +88,6 @@ pub struct RelationContext {
     pub departing_unit: Option<UnitName>,
 }
 
-/// The storage a storage hook is about. Juju exports nothing for storage that is no longer provisioned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StorageContext {
-    /// `data/0`.
-    pub id: String,
-    /// `filesystem` or `block`.
-    pub kind: Option<String>,
-    /// The mount point or the device.
-    pub location: Option<PathBuf>,
-}
-
-/// The secret a secret hook is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretContext {
-    /// The secret's id, with or without `secret:`.
-    pub id: String,
-    /// This unit's label for it.
-    pub label: Option<String>,
-    /// Only in `secret-expired` and `secret-remove`.
-    pub revision: Option<u64>,
-}
-
 /// The model's proxies: those for charms (`juju-http-proxy` and so on), which a charm must apply itself, or where there are
 /// none the older ones for everything (`http-proxy` and so on).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,22 +111,14 @@ pub struct Context {
     pub charm_dir: PathBuf,
     /// `hooks/NAME` or `actions/NAME`; absent in `juju exec` and before Juju 2.8.
     pub dispatch_path: Option<String>,
-    /// The hook's full name, as Juju or the name this program was called by has it; empty in actions and `juju exec`.
+    /// The hook's full name, as Juju or the link by which this program was run has it; empty in actions and `juju exec`.
     pub hook_name: String,
     /// The action's name.
     pub action_name: Option<String>,
     /// In relation hooks.
     pub relation: Option<RelationContext>,
-    /// In storage hooks.
-    pub storage: Option<StorageContext>,
-    /// In secret hooks.
-    pub secret: Option<SecretContext>,
-    /// The model's name.
-    pub model_name: Option<String>,
     /// The model's UUID.
     pub model_uuid: Option<String>,
-    /// The machine: `3` or `3/lxd/1`.
-    pub machine_id: Option<String>,
     /// The model's proxies.
     pub proxies: Proxies,
 }
@@ -166,7 +130,9 @@ impl Context {
     /// [`ContextError`] when it was not made by Juju.
     pub fn from_environment() -> Result<Context, ContextError> {
         let argv0 = std::env::args().next().unwrap_or_default();
-        Context::parse(|name| std::env::var(name).ok(), &argv0)
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let variable = |name: &str| std::env::var(name).ok();
+        Context::parse(variable, &argv0)
     }
 
     /// What Juju asked for, as a path (`hooks/NAME`, `actions/NAME`) or a bare hook name; empty in `juju exec`.
@@ -181,11 +147,13 @@ impl Context {
     pub fn parse(vars: impl Fn(&str) -> Option<String>, argv0: &str) -> Result<Context, ContextError> {
         let var = |name: &str| vars(name).filter(|value| !value.is_empty());
         let dispatch_path = var("JUJU_DISPATCH_PATH");
-        let action_name = var("JUJU_ACTION_NAME")
-            .or_else(|| dispatch_path.as_deref()?.strip_prefix("actions/").map(ToOwned::to_owned));
-        let hook_name = var("JUJU_HOOK_NAME")
-            .or_else(|| dispatch_path.as_deref()?.strip_prefix("hooks/").map(ToOwned::to_owned))
-            .or_else(|| called_by(argv0).filter(|_| action_name.is_none()));
+        let called_for = |folder: &str| match &dispatch_path {
+            Some(path) => path.strip_prefix(folder)?.strip_prefix('/').map(ToOwned::to_owned),
+            None => linked_from(folder, argv0),
+        };
+        let action_name = var("JUJU_ACTION_NAME").or_else(|| called_for("actions"));
+        let hook_name =
+            var("JUJU_HOOK_NAME").or_else(|| called_for("hooks").filter(|_| action_name.is_none()));
         let juju = var("JUJU_VERSION").ok_or(ContextError::Absent("JUJU_VERSION"))?.parse()?;
         Ok(Context {
             unit: name(&var, "JUJU_UNIT_NAME")?.ok_or(ContextError::Absent("JUJU_UNIT_NAME"))?,
@@ -198,19 +166,7 @@ impl Context {
             dispatch_path,
             action_name,
             relation: relation(&var)?,
-            storage: var("JUJU_STORAGE_ID").map(|id| StorageContext {
-                id,
-                kind: var("JUJU_STORAGE_KIND"),
-                location: var("JUJU_STORAGE_LOCATION").map(PathBuf::from),
-            }),
-            secret: var("JUJU_SECRET_ID").map(|id| SecretContext {
-                id,
-                label: var("JUJU_SECRET_LABEL"),
-                revision: var("JUJU_SECRET_REVISION").and_then(|number| number.parse().ok()),
-            }),
-            model_name: var("JUJU_MODEL_NAME"),
             model_uuid: var("JUJU_MODEL_UUID"),
-            machine_id: var("JUJU_MACHINE_ID"),
             proxies: proxies(var),
         })
     }
@@ -250,10 +206,11 @@ fn list(text: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(","))
 }
 
-/// The hook's name where a link in `hooks/` was run; `dispatch` itself says nothing.
-fn called_by(argv0: &str) -> Option<String> {
-    let name = Path::new(argv0).file_name()?.to_str()?;
-    (name != "dispatch").then(|| name.to_owned())
+/// The name of a link in this folder of the charm, where the program was run by one.
+fn linked_from(folder: &str, argv0: &str) -> Option<String> {
+    let path = Path::new(argv0);
+    let is_link = path.parent()?.file_name()? == folder;
+    path.file_name()?.to_str().filter(|_| is_link).map(ToOwned::to_owned)
 }
 
 /// A variable that holds a name, if it is set.
@@ -386,9 +343,23 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_hook_link_names_the_hook() {
-        assert_eq!(parse(&[], "hooks/config-changed").unwrap().hook(), "config-changed");
-        assert_eq!(parse(&[], "/charm/dispatch").unwrap().hook(), "");
+    fn the_name_of_a_link_names_the_hook_or_the_action() {
+        let called_by = |argv0: &str, more: &[(&str, &str)]| {
+            let context = parse(more, argv0).unwrap();
+            (context.hook().to_owned(), context.action_name)
+        };
+        let hook = |name: &str| (name.to_owned(), None);
+        let action = |path: &str, name: &str| (path.to_owned(), Some(name.to_owned()));
+        assert_eq!(called_by("hooks/config-changed", &[]), hook("config-changed"));
+        assert_eq!(called_by("/charm/hooks/stop", &[]), hook("stop"));
+        assert_eq!(called_by("./actions/health", &[]), action("", "health"));
+        assert_eq!(called_by("/charm/dispatch", &[]), hook(""));
+        assert_eq!(called_by("/tmp/stop", &[]), hook(""), "another name of the program is no hook");
+        // What Juju says counts more: a hook's link may be what the operator runs in a session of debug-hooks.
+        let dispatched = [("JUJU_DISPATCH_PATH", "actions/health")];
+        assert_eq!(called_by("hooks/stop", &dispatched), action("actions/health", "health"));
+        let named = [("JUJU_ACTION_NAME", "health")];
+        assert_eq!(called_by("actions/health", &named), action("", "health"));
     }
 
     #[test]
@@ -409,10 +380,10 @@ mod tests {
         assert!("three".parse::<JujuVersion>().is_err());
         let questions = |text: &str| {
             let version = text.parse::<JujuVersion>().unwrap();
-            (version.has_leader_settings(), version.has_secrets(), version.announces_departed_peers())
+            (version.has_leader_settings(), version.has_secrets())
         };
-        assert_eq!(questions("2.9.52"), (true, false, true));
-        assert_eq!(questions("3.0.4"), (true, true, true));
-        assert_eq!(questions("4.0.13"), (false, true, false));
+        assert_eq!(questions("2.9.52"), (true, false));
+        assert_eq!(questions("3.0.4"), (true, true));
+        assert_eq!(questions("4.0.13"), (false, true));
     }
 }

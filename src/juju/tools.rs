@@ -83,16 +83,6 @@ impl std::error::Error for ToolError {
 }
 
 impl ToolError {
-    /// This version of Juju does not have the tool.
-    pub fn is_missing(&self) -> bool {
-        matches!(self.kind, ToolErrorKind::Missing)
-    }
-
-    /// Only the leader may do this, and this unit is not the leader (any more).
-    pub fn is_not_leader(&self) -> bool {
-        self.says("not the leader") || self.says("cannot write relation settings")
-    }
-
     /// Juju does not let this unit see it; 3.6 also says so of a relation that has just gone.
     pub fn is_permission_denied(&self) -> bool {
         self.says("permission denied")
@@ -153,22 +143,26 @@ impl Tools {
     }
 
     /// Whether this unit is the leader: if so, for at least the next 30 s. The exit code says nothing.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/is-leader/>
     pub async fn is_leader(&self) -> Result<bool, ToolError> {
         self.ask("is-leader", [], parse::typed).await
     }
 
     /// The options that have a value. Whole numbers may arrive as floating point.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/config-get/>
     pub async fn config(&self) -> Result<Map<String, Value>, ToolError> {
         self.ask("config-get", [], parse::map).await
     }
 
     /// The leader's settings, up to Juju 3.6. Empty until a leader has set any.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/leader-get/>
     pub async fn leader_get(&self) -> Result<Databag, ToolError> {
         self.ask("leader-get", [], parse::strings).await
     }
 
     /// Changes the leader's settings at once, even if the hook fails later. `None` removes a key. Juju trims white
     /// space around values, and the values are visible in the process list: no secrets here.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/leader-set/>
     pub async fn leader_set(&self, changes: &BTreeMap<String, Option<String>>) -> Result<(), ToolError> {
         if changes.is_empty() {
             return Ok(());
@@ -180,6 +174,7 @@ impl Tools {
 
     /// The addresses of an endpoint's binding, or for one relation: across models others may reach this unit elsewhere. A
     /// refusal means that the binding has no address yet, or that there is no such relation any more.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/network-get/>
     pub async fn network(&self, endpoint: &str, relation: Option<&RelationId>) -> Result<Network, ToolError> {
         let relation = relation.map(ToString::to_string);
         let which = relation.iter().flat_map(|id| ["-r", id.as_str()]);
@@ -189,6 +184,7 @@ impl Tools {
     }
 
     /// The application's units as they are meant to be. Always asks the controller.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/goal-state/>
     pub async fn goal_state(&self) -> Result<GoalState, ToolError> {
         #[derive(Default, Deserialize)]
         struct Unit {
@@ -208,36 +204,43 @@ impl Tools {
     }
 
     /// Sets this unit's status, at once.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/status-set/>
     pub async fn status_set(&self, status: &Status) -> Result<(), ToolError> {
         self.tell("status-set", ["--", status.kind.word(), &status.shown()]).await
     }
 
     /// Sets the application's status, at once; only the leader may.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/status-set/>
     pub async fn application_status_set(&self, status: &Status) -> Result<(), ToolError> {
         self.tell("status-set", ["--application", "--", status.kind.word(), &status.shown()]).await
     }
 
     /// Sets the version that `juju status` shows, at once.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/application-version-set/>
     pub async fn workload_version_set(&self, version: &str) -> Result<(), ToolError> {
         self.tell("application-version-set", ["--", &shown::line(version, VERSION_BYTES)]).await
     }
 
     /// Opens a TCP port when the hook succeeds. Opening an open one is fine.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/open-port/>
     pub async fn open_port(&self, port: u16) -> Result<(), ToolError> {
         self.tell("open-port", [format!("{port}/tcp")]).await
     }
 
     /// Closes a TCP port when the hook succeeds. Closing a closed one is fine.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/close-port/>
     pub async fn close_port(&self, port: u16) -> Result<(), ToolError> {
         self.tell("close-port", [format!("{port}/tcp")]).await
     }
 
     /// Open ports, like `2379/tcp` or `8000-8010/udp`, as they were before this hook.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/opened-ports/>
     pub async fn opened_ports(&self) -> Result<BTreeSet<String>, ToolError> {
         Ok(self.ask("opened-ports", [], parse::list).await?.into_iter().collect())
     }
 
     /// Writes to Juju's log. Text longer than one argument can be takes several calls.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/juju-log/>
     pub async fn log(&self, level: Level, text: &str) -> Result<(), ToolError> {
         let word = match level {
             Level::ERROR => "ERROR",
@@ -358,7 +361,11 @@ mod tests {
             .tool("is-leader", "echo maybe");
         let tools = fake.tools();
         let changes = BTreeMap::from([("token".to_owned(), Some("t".to_owned()))]);
-        assert!(tools.leader_set(&changes).await.unwrap_err().is_not_leader());
+        let refused = tools.leader_set(&changes).await.unwrap_err();
+        assert_eq!(
+            refused.reason(),
+            "cannot write leadership settings: cannot write settings: not the leader"
+        );
         assert!(tools.config().await.unwrap_err().is_permission_denied());
         let error = tools.network("db", None).await.unwrap_err();
         assert_eq!(
@@ -366,7 +373,7 @@ mod tests {
             "cannot use network-get: no network config found for binding \"db\" (exit 1)"
         );
         assert!(matches!(tools.is_leader().await.unwrap_err().kind, ToolErrorKind::Unreadable(_)));
-        assert!(tools.goal_state().await.unwrap_err().is_missing());
+        assert!(matches!(tools.goal_state().await.unwrap_err().kind, ToolErrorKind::Missing));
     }
 
     #[tokio::test]

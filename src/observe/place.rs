@@ -118,6 +118,7 @@ pub(super) async fn old_records(place: &Place) -> Reading<OldRecords> {
             if let Ok(found) = etcd::old_records(&log, &snapshots) {
                 return Ok(found);
             }
+            #[expect(clippy::disallowed_methods, reason = "this is a thread for work that blocks")]
             std::thread::sleep(BETWEEN_TRIES);
         }
         etcd::old_records(&log, &snapshots)

@@ -21,9 +21,6 @@ pub enum RequestError {
     /// A name is no DNS name, or the key cannot be used.
     #[error("cannot make the signing request")]
     Make(#[source] rcgen::Error),
-    /// The key cannot be read.
-    #[error("cannot read the private key")]
-    Key(#[source] rcgen::Error),
 }
 
 /// A key and the request for a certificate for it.
@@ -49,14 +46,6 @@ impl Request {
     /// [`RequestError`].
     pub fn new(common_name: &str, sans: &[String]) -> Result<Request, RequestError> {
         make(&KeyPair::generate().map_err(RequestError::Make)?, common_name, sans)
-    }
-
-    /// Another request for the same key.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub fn with_key(key_pem: &str, common_name: &str, sans: &[String]) -> Result<Request, RequestError> {
-        make(&KeyPair::from_pem(key_pem).map_err(RequestError::Key)?, common_name, sans)
     }
 
     /// Whether this request, once made, still asks for exactly these names in any order.
@@ -148,19 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_can_be_kept() {
-        let first = Request::new("etcd/0", &sans(&["10.0.0.1"])).unwrap();
-        let second = Request::with_key(&first.key_pem, "etcd/0", &sans(&["10.0.0.2"])).unwrap();
-        assert_eq!(first.key_pem, second.key_pem);
-        assert!(second.asks_for("etcd/0", &sans(&["10.0.0.2"])));
-    }
-
-    #[test]
     fn what_cannot_be_asked_for_is_refused() {
         assert!(matches!(Request::new("", &[]), Err(RequestError::CommonName(_))));
         assert!(matches!(Request::new(&"x".repeat(65), &[]), Err(RequestError::CommonName(_))));
         assert!(matches!(Request::new("a", &sans(&["ümlaut"])), Err(RequestError::Make(_))));
-        assert!(matches!(Request::with_key("nonsense", "a", &[]), Err(RequestError::Key(_))));
     }
 
     #[test]

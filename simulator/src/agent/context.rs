@@ -29,10 +29,10 @@ pub enum SecretChange {
     /// Add it, or replace what is known of it (content, label, grants, …).
     Put(Box<Secret>),
     /// Remove it, or one revision.
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the fields are named after what they are")]
     Remove { id: String, revision: Option<u64> },
     /// Pin this unit to a revision under a label.
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the fields are named after what they are")]
     Pin { id: String, revision: u64, label: String },
 }
 

@@ -7,7 +7,7 @@ use super::state::RelationState;
 
 /// One hook of a relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "whom it is about, and the version of what it tells")]
 pub enum RelationStep {
     /// relation-joined for a unit.
     Joined { unit: String, version: u64 },

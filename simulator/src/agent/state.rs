@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The hooks that Juju runs on machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are Juju's words")]
 pub enum HookKind {
     Install,
     Start,

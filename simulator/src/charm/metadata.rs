@@ -356,8 +356,11 @@ pub fn parse_size_mib(text: &str) -> Result<u64> {
         bail!("expected a non-negative number, got {text:?}");
     }
     let mib = (number * 1024f64.powi(power)).ceil();
-    // Sizes are far below 2^53, where every whole number has an exact float.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sizes are far below 2^53, where every whole number has an exact float"
+    )]
     let mib = mib as u64;
     Ok(mib)
 }

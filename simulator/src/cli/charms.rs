@@ -37,6 +37,7 @@ pub(super) struct Deploy {
     /// File to upload as a resource (can be repeated)
     #[arg(long, value_name = "NAME=FILE")]
     resource: Vec<String>,
+    #[expect(rustdoc::broken_intra_doc_links, reason = "this is the text of the help")]
     /// Storage: [POOL,][COUNT,]SIZE (can be repeated)
     #[arg(long, value_name = "NAME=SPEC")]
     storage: Vec<String>,

@@ -35,6 +35,7 @@ impl List {
 pub(super) struct AddStorage {
     /// Unit
     unit: String,
+    #[expect(rustdoc::broken_intra_doc_links, reason = "this is the text of the help")]
     /// Storage of the charm, with [POOL,][COUNT,]SIZE where the charm's least size does not do
     #[arg(value_name = "NAME[=SPEC]", required = true)]
     storage: Vec<String>,

@@ -31,7 +31,7 @@ impl EndpointName {
 
 /// Why two endpoints cannot be related.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each says what it is by its message")]
 pub enum IntegrateError {
     #[error("invalid endpoint {0:?}")]
     Invalid(String),

@@ -28,7 +28,7 @@ pub struct Rotation {
 /// The rotation policies that Juju knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are Juju's words")]
 pub enum RotationName {
     Hourly,
     Daily,

@@ -16,12 +16,14 @@ const RESULT_BYTES: usize = 96 * 1024;
 
 impl Tools {
     /// The parameters, with the schema's defaults.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/action-get/>
     pub async fn action_parameters(&self) -> Result<Map<String, Value>, ToolError> {
         self.ask("action-get", [], parse::map).await
     }
 
     /// Sets results. Keys are dotted paths of lower-case letters, digits and hyphens; `stdout` and `stderr` belong to
     /// Juju. A very long result is cut.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/action-set/>
     pub async fn action_set(&self, results: &BTreeMap<String, String>) -> Result<(), ToolError> {
         if results.is_empty() {
             return Ok(());
@@ -31,11 +33,13 @@ impl Tools {
     }
 
     /// Marks the action as failed; the last message wins. The program must still end with exit code 0.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/action-fail/>
     pub async fn action_fail(&self, message: &str) -> Result<(), ToolError> {
         self.tell("action-fail", ["--", &shown::line(message, MESSAGE_BYTES)]).await
     }
 
     /// Shows a line to the operator while the action runs.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/action-log/>
     pub async fn action_log(&self, message: &str) -> Result<(), ToolError> {
         for piece in pieces(&shown::text(message), PROGRESS_BYTES) {
             self.tell("action-log", ["--", piece]).await?;

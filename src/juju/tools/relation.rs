@@ -9,6 +9,7 @@ use crate::juju::names::{RelationId, UnitName};
 impl Tools {
     /// The relations of an endpoint, by number. Empty during `install`; since Juju 3.4 a relation that has lost all
     /// its members is left out although it can still be used by its id.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-ids/>
     pub async fn relation_ids(&self, endpoint: &str) -> Result<Vec<RelationId>, ToolError> {
         let ids = self.ask("relation-ids", [endpoint], parse::list).await?;
         let ids: Result<Vec<RelationId>, _> = ids.iter().map(|id| id.parse()).collect();
@@ -18,6 +19,7 @@ impl Tools {
     }
 
     /// The remote units, by number; for peers the other units, never this one.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-list/>
     pub async fn relation_units(&self, id: &RelationId) -> Result<Vec<UnitName>, ToolError> {
         let units = self.ask("relation-list", ["-r", &id.to_string()], parse::list).await?;
         let units: Result<Vec<UnitName>, _> = units.iter().map(|unit| unit.parse()).collect();
@@ -27,6 +29,7 @@ impl Tools {
     }
 
     /// The remote application's name; the own one for peers.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-list/>
     pub async fn relation_app(&self, id: &RelationId) -> Result<Option<String>, ToolError> {
         let name: Option<String> =
             self.ask("relation-list", ["-r", &id.to_string(), "--app"], parse::typed).await?;
@@ -34,17 +37,20 @@ impl Tools {
     }
 
     /// A unit's databag. A departed unit's stays readable for the life of the relation.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-get/>
     pub async fn relation_get(&self, id: &RelationId, unit: &UnitName) -> Result<Databag, ToolError> {
         self.ask("relation-get", ["-r", &id.to_string(), "-", &unit.to_string()], parse::strings).await
     }
 
     /// An application's databag. The own one on a relation that is not the peer relation is for the leader alone:
     /// others are refused with "permission denied" up to Juju 3.6.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-get/>
     pub async fn relation_get_app(&self, id: &RelationId, application: &str) -> Result<Databag, ToolError> {
         self.ask("relation-get", ["-r", &id.to_string(), "--app", "-", application], parse::strings).await
     }
 
     /// Changes this unit's databag; `None` removes a key, and so does an empty value.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-set/>
     pub async fn relation_set(
         &self,
         id: &RelationId,
@@ -54,6 +60,7 @@ impl Tools {
     }
 
     /// Changes this application's databag; only the leader may.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-set/>
     pub async fn relation_set_app(
         &self,
         id: &RelationId,

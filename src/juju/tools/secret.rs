@@ -8,7 +8,6 @@ use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 use super::{Databag, ToolError, ToolErrorKind, Tools, finish, parse, unreadable};
-use crate::juju::names::{RelationId, UnitName};
 
 /// Who owns a secret: may change it, grant it and remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +32,7 @@ pub struct SecretInfo {
 impl Tools {
     /// Adds a secret and gives its id, `secret:` included. Keys: three characters or more, lower-case letters first, then
     /// also digits and single hyphens; at most 1 000 000 bytes in all. Takes effect when the hook succeeds.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/secret-add/>
     pub async fn secret_add(
         &self,
         label: &str,
@@ -54,6 +54,7 @@ impl Tools {
     }
 
     /// Makes a new revision with this content.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/secret-set/>
     pub async fn secret_set(&self, id: &str, content: &BTreeMap<String, String>) -> Result<(), ToolError> {
         let file = self.secret_file("secret-set", content)?;
         let run = self.run("secret-set").arg(id).arg("--file").arg(file.path());
@@ -61,16 +62,13 @@ impl Tools {
     }
 
     /// The newest content, which this unit follows from now on; absent if there is no secret of that label.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/secret-get/>
     pub async fn secret_get(&self, label: &str) -> Result<Option<Databag>, ToolError> {
         found(self.ask("secret-get", ["--label", label, "--refresh"], parse::strings).await)
     }
 
-    /// The newest content of a secret that another application granted, known from now on by the label.
-    pub async fn secret_get_granted(&self, id: &str, label: &str) -> Result<Option<Databag>, ToolError> {
-        found(self.ask("secret-get", [id, "--label", label, "--refresh"], parse::strings).await)
-    }
-
     /// An owned secret by its label; absent if there is none.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/secret-info-get/>
     pub async fn secret_info(&self, label: &str) -> Result<Option<SecretInfo>, ToolError> {
         #[derive(Deserialize)]
         struct Info {
@@ -84,26 +82,8 @@ impl Tools {
         Ok(first.map(|(id, info)| SecretInfo { id, revision: info.revision, label: info.label }))
     }
 
-    /// The ids of all owned secrets, without `secret:`, sorted (Juju's order is random).
-    pub async fn secret_ids(&self) -> Result<Vec<String>, ToolError> {
-        let mut ids = self.ask("secret-ids", [], parse::list).await?;
-        ids.sort();
-        Ok(ids)
-    }
-
-    /// Lets the application on the other side of a relation read a secret, or only one of its units.
-    pub async fn secret_grant(
-        &self,
-        id: &str,
-        relation: &RelationId,
-        unit: Option<&UnitName>,
-    ) -> Result<(), ToolError> {
-        let mut args = vec![id.to_owned(), "-r".to_owned(), relation.to_string()];
-        args.extend(unit.into_iter().flat_map(|unit| ["--unit".to_owned(), unit.to_string()]));
-        self.tell("secret-grant", args).await
-    }
-
     /// Removes a secret, or one revision of it.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/secret-remove/>
     pub async fn secret_remove(&self, id: &str, revision: Option<u64>) -> Result<(), ToolError> {
         let mut args: Vec<String> =
             revision.into_iter().flat_map(|number| ["--revision".to_owned(), number.to_string()]).collect();
@@ -168,16 +148,11 @@ mod tests {
         let fake = FakeTools::new()
             .tool("secret-get", r#"case "$*" in *old*) echo 'ERROR secret "old" not found' >&2; exit 1;; esac
                 echo '{"ca-key":"k"}'"#)
-            .tool("secret-info-get", r#"echo '{"cg8s5nt3c7ic76ba6lu0":{"revision":2,"label":"ca","owner":"application","rotation":"never"}}'"#)
-            .tool("secret-ids", "echo null")
-            .tool("secret-grant", "exit 0");
+            .tool("secret-info-get", r#"echo '{"cg8s5nt3c7ic76ba6lu0":{"revision":2,"label":"ca","owner":"application","rotation":"never"}}'"#);
         let tools = fake.tools();
         assert_eq!(tools.secret_get("ca").await.unwrap().unwrap()["ca-key"], "k");
         assert_eq!(tools.secret_get("old").await.unwrap(), None);
         let info = tools.secret_info("ca").await.unwrap().unwrap();
         assert_eq!((info.id.as_str(), info.revision, info.label.as_str()), ("cg8s5nt3c7ic76ba6lu0", 2, "ca"));
-        assert!(tools.secret_ids().await.unwrap().is_empty());
-        tools.secret_grant("secret:x", &"db:1".parse().unwrap(), None).await.unwrap();
-        assert_eq!(fake.calls().last().unwrap(), "secret-grant|secret:x|-r|db:1");
     }
 }

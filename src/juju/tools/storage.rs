@@ -43,16 +43,19 @@ impl Resource {
 
 impl Tools {
     /// The instances of one storage name (`data/0`), in no certain order.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/storage-list/>
     pub async fn storage_ids(&self, name: &str) -> Result<Vec<String>, ToolError> {
         self.ask("storage-list", [name], parse::list).await
     }
 
     /// Where an instance is.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/storage-get/>
     pub async fn storage(&self, id: &str) -> Result<Storage, ToolError> {
         self.ask("storage-get", ["-s", id], parse::typed).await
     }
 
     /// A resource's file. Every failure counts as absent, with its reason: a later upload runs `upgrade-charm`.
+    /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/resource-get/>
     pub async fn resource(&self, name: &str) -> Resource {
         let run = self.run("resource-get").arg(name).timeout(DOWNLOAD_TIMEOUT);
         let path = match finish("resource-get", run).await {
