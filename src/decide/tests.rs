@@ -325,10 +325,9 @@ fn told_to_move(number: u32) -> World {
 
 #[test]
 fn units_move_up_in_the_order_of_their_numbers_and_the_first_saves_a_snapshot() {
-    let (channel, minor) = ("3.5/stable".parse().unwrap(), "3.5".parse().unwrap());
     let step = |save_first| {
-        let (channel, name) = (Clone::clone(&channel), "3.5/stable".to_owned());
-        Next::Do(Step::UpgradeSnap { channel, name, minor, save_first })
+        let (channel, minor) = ("3.5/stable".parse().unwrap(), "3.5".parse().unwrap());
+        Next::Do(Step::UpgradeSnap { channel, name: "3.5/stable".into(), minor, save_first })
     };
     assert_eq!(next(&told_to_move(0)), step(true));
     let mut w = told_to_move(1);
