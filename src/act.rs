@@ -110,8 +110,8 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
         Step::StartService => snap::start_service(world).await,
         Step::RestartService => membership::rolling_restart(world).await,
         Step::SwitchChannel(channel) => Ok(upgrade::switch(channel).await?),
-        Step::UpgradeSnap { channel, minor, save_first } => {
-            upgrade::to_channel((channel, *minor), *save_first, world, tools).await
+        Step::UpgradeSnap { channel, name, minor, save_first } => {
+            upgrade::to_channel((channel, name, *minor), *save_first, world, tools).await
         }
         Step::CutLog { entries } => upgrade::cut_log(*entries, world).await,
         Step::FinishMove(moving) => exchange::finish(moving, world).await,

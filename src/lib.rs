@@ -53,6 +53,7 @@ pub mod recovering;
 pub mod relations;
 pub mod release;
 pub mod restoring;
+pub mod rollout;
 pub mod state;
 pub mod step;
 pub mod storage;

@@ -14,6 +14,7 @@ mod snapd;
 mod storage;
 mod v2_store;
 
+pub use channel::offer;
 pub use etcd::{own_endpoints, status_at, status_of};
 pub use juju::Facts;
 pub use service::last_words;

@@ -204,6 +204,8 @@ pub enum Step {
     UpgradeSnap {
         /// Where to.
         channel: Channel,
+        /// What the move is known by, if it fails.
+        name: String,
         /// What the channel has: the installed minor version or the next one.
         minor: Minor,
         /// This is the first unit that moves: a snapshot is saved before.
@@ -396,7 +398,7 @@ impl fmt::Display for Step {
             Step::NoteDispensable(member) => write!(f, "Noting that the others do without member {member}"),
             Step::RemoveMember { member, reason } => write!(f, "Taking member {member} out: {reason}"),
             Step::SwitchChannel(channel) => write!(f, "Following the channel {channel}"),
-            Step::UpgradeSnap { channel, .. } => write!(f, "Moving etcd to {channel}"),
+            Step::UpgradeSnap { name, .. } => write!(f, "Moving etcd to {name}"),
             Step::CutLog { .. } => f.write_str("Clearing etcd's log of requests to the v2 store"),
             Step::FinishMove(moving) => {
                 write!(f, "Finishing the move to {}, which was broken off", moving.channel)

@@ -28,19 +28,19 @@ const SNAPSHOT_MAX: Duration = Duration::from_secs(20);
 /// With the others healthy, under the restart lock, raft leadership handed over: refreshes the snap and waits until its
 /// server serves again. `save_first`: a snapshot is taken before.
 pub(super) async fn to_channel(
-    (channel, minor): (&Channel, Minor),
+    (channel, name, minor): (&Channel, &str, Minor),
     save_first: bool,
     world: &World,
     tools: &Tools,
 ) -> Result<(), Trouble> {
     check_room(world)?;
     membership::moving(world, async || {
-        let status = Status::maintenance(format!("Moving etcd to {channel}"));
+        let status = Status::maintenance(format!("Moving etcd to {name}"));
         tools.status_set(&status).await.context("cannot set the status")?;
         if save_first {
             save_snapshot(world).await?;
         }
-        refresh(channel, minor, world).await
+        refresh((channel, name, minor), world).await
     })
     .await
 }
@@ -107,11 +107,11 @@ pub(super) async fn cut_log(entries: u64, world: &World) -> Result<(), Trouble> 
     }
 }
 
-async fn refresh(channel: &Channel, minor: Minor, world: &World) -> Result<(), Trouble> {
+async fn refresh((channel, name, minor): (&Channel, &str, Minor), world: &World) -> Result<(), Trouble> {
     let snap = Snap::new("etcd");
     let followed = snap.tracking().await.context("cannot tell which channel the snap follows")?;
     let old = way_back::installed()?;
-    let moving = Moving::new(&channel.to_string(), old.clone(), followed);
+    let moving = Moving::new(name, old.clone(), followed);
     exchange::exchange(moving, async || Ok(snap.refresh(&channel.to_string()).await?), world).await?;
     let new = way_back::installed()?;
     if !holds(minor, &new) {

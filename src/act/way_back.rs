@@ -1,5 +1,6 @@
 //! The way back to the etcd of before. Invariants: what this member has promised to its cluster is never taken back: an older
-//! copy of its data is used again only if nothing was written since; and the way can be gone again from wherever it was left.
+//! copy of its data is used again only if nothing was written since; an older etcd gets what a newer one has written only
+//! while the cluster's version is its own; and the way can be gone again from wherever it was left.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result};
 
 use crate::decide::DATA;
-use crate::etcd::Version;
+use crate::etcd::{self, Version};
 use crate::host::{self, Installed, Release, Releases, Snap, files as host_files};
 use crate::world::World;
 
@@ -17,14 +18,14 @@ const REVISIONS: &str = "/var/snap/etcd";
 /// snapd makes this link anew when the server of one revision has ended and that of the next one has not begun.
 const LINK: &str = "/snap/etcd/current";
 
-/// The old etcd may not understand what the new one has written: nothing was changed.
+/// The old etcd may not start on what the new one has written: nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "etcd {new} has written data already, which {old} may not understand; it was left in place: look at its log; replace this unit where others serve, otherwise restore the last snapshot in a new application"
+    "{why}; etcd {new} was left in place: look at its log; replace this unit where others serve, otherwise restore the last snapshot in a new application"
 )]
 pub(super) struct Barred {
     new: String,
-    old: String,
+    why: String,
 }
 
 /// Puts the old one in place, with every byte that the new one has written. Nothing runs afterwards.
@@ -61,7 +62,7 @@ pub(super) fn installed() -> Result<Installed> {
 }
 
 /// snapd would bring back the data as it was before the change. If the new revision has written since, that is what the
-/// old one must go on with, and only one of the same minor version understands it for certain.
+/// old one must go on with.
 fn carry_over(new: &Installed, old: &Installed, revisions: &Path) -> Result<()> {
     let member = |revision: &Installed| revisions.join(&revision.revision).join("member");
     let (from, to) = (member(new), member(old));
@@ -69,7 +70,7 @@ fn carry_over(new: &Installed, old: &Installed, revisions: &Path) -> Result<()> 
     if contents(&from)? == contents(&to)? || (!has_log(&from)? && has_log(&to)?) {
         return Ok(());
     }
-    check_understood(new, old)?;
+    check_understood(new, old, &from)?;
     if to.exists() {
         host_files::move_aside(&to, "reverted").context("cannot keep the data of before")?;
     }
@@ -82,20 +83,33 @@ fn leave_in_place(new: &Installed, old: &Installed, data: &Path, link: &Path) ->
     let meta =
         std::fs::symlink_metadata(link).with_context(|| format!("cannot look at {}", link.display()))?;
     let placed = meta.modified()?;
-    if contents(&data.join("member"))?.values().all(|(_, written)| *written < placed) {
+    let member = data.join("member");
+    if contents(&member)?.values().all(|(_, written)| *written < placed) {
         return Ok(());
     }
-    check_understood(new, old)
+    check_understood(new, old, &member)
 }
 
-/// Whether the old revision can go on with what the new one has written.
-fn check_understood(new: &Installed, old: &Installed) -> Result<()> {
+/// Whether the old one can go on with what the new one has written below the member's directory.
+fn check_understood(new: &Installed, old: &Installed, member: &Path) -> Result<()> {
     let minor =
         |installed: &Installed| installed.version.parse().map(|version: Version| version.minor_version());
-    if minor(new)? == minor(old)? {
+    let (to, from) = (minor(new)?, minor(old)?);
+    if to == from {
         return Ok(());
     }
-    Err(Barred { new: new.version.clone(), old: old.version.clone() }.into())
+    let why = match etcd::agreed_version(&member.join("wal"), &member.join("snap")) {
+        Ok(agreed) if agreed.is_none_or(|agreed| agreed <= from) => return Ok(()),
+        Ok(agreed) => {
+            let agreed = agreed.unwrap_or(to);
+            format!(
+                "the cluster has agreed on version {agreed} already, with which etcd {} does not start",
+                old.version
+            )
+        }
+        Err(error) => format!("cannot tell whether etcd {} starts on its data: {error}", old.version),
+    };
+    Err(Barred { new: new.version.clone(), why }.into())
 }
 
 fn has_log(member: &Path) -> Result<bool> {
@@ -135,11 +149,14 @@ mod tests {
     fn copied() -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         for part in ["wal", "snap"] {
-            let name = if part == "wal" { "0.wal" } else { "db" };
+            let (name, text) = match part {
+                "wal" => ("0-0.wal", etcd::log_that_sets("3.4.0")),
+                _ => ("db", b"promised".to_vec()),
+            };
             for revision in ["1", "2"] {
                 let folder = home.path().join(revision).join("member").join(part);
                 std::fs::create_dir_all(&folder).unwrap();
-                std::fs::write(folder.join(name), "promised").unwrap();
+                std::fs::write(folder.join(name), &text).unwrap();
                 let file = std::fs::File::options().write(true).open(folder.join(name)).unwrap();
                 file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
             }
@@ -198,8 +215,10 @@ mod tests {
         std::fs::write(data.join("member/wal/0.tmp"), "ready").unwrap();
         back("3.5.16").unwrap();
         std::fs::write(data.join("member/snap/db"), "promised").unwrap();
-        let error = back("3.5.16").unwrap_err();
-        assert!(error.to_string().starts_with("etcd 3.5.16 has written data already"), "{error}");
+        back("3.5.16").unwrap();
+        std::fs::write(data.join("member/wal/0-0.wal"), etcd::log_that_sets("3.5.0")).unwrap();
+        let error = back("3.5.16").unwrap_err().to_string();
+        assert!(error.starts_with("the cluster has agreed on version 3.5 already"), "{error}");
         back("3.4.30").unwrap();
         std::fs::remove_file(&link).unwrap();
         assert!(back("3.5.16").is_err(), "who does not know does not go back");
@@ -207,14 +226,25 @@ mod tests {
     }
 
     #[test]
-    fn what_another_minor_has_written_is_not_taken_back() {
+    fn what_another_minor_has_written_is_taken_back_until_the_cluster_agrees_on_it() {
         let home = copied();
+        let log = home.path().join("2/member/wal/0-0.wal");
+        let carry = || carry_over(&revision("2", "3.5.16"), &revision("1", "3.4.23"), home.path());
         std::fs::write(home.path().join("2/member/snap/db"), "promised more").unwrap();
-        let error = carry_over(&revision("2", "3.5.16"), &revision("1", "3.4.23"), home.path()).unwrap_err();
-        assert!(error.to_string().starts_with("etcd 3.5.16 has written data already"), "{error}");
-        assert_eq!(
-            (database(home.path(), "1"), database(home.path(), "2")),
-            ("promised".into(), "promised more".into())
-        );
+        for (text, why) in [
+            (
+                etcd::log_that_sets("3.5.0"),
+                "the cluster has agreed on version 3.5 already, with which etcd 3.4.23 does",
+            ),
+            (b"torn off somewhere".to_vec(), "cannot tell whether etcd 3.4.23 starts on its data: "),
+        ] {
+            std::fs::write(&log, text).unwrap();
+            let error = carry().unwrap_err().to_string();
+            assert!(error.starts_with(why), "{error}");
+            assert_eq!(database(home.path(), "1"), "promised");
+        }
+        std::fs::write(&log, etcd::log_that_sets("3.4.0")).unwrap();
+        carry().unwrap();
+        assert_eq!(database(home.path(), "1"), "promised more");
     }
 }

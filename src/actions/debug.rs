@@ -16,7 +16,7 @@ use crate::host::{self, files};
 use crate::juju::Context;
 use crate::observe::{self, Local};
 use crate::tls::{Certificate, key_matches};
-use crate::world::{Credentials, Roster};
+use crate::world::{Credentials, Door, Roster};
 use crate::{archive, backup, clock, etcd, state};
 
 /// Lines of the service's log.
@@ -91,14 +91,23 @@ fn versions(context: &Context, look: &Result<Local>, now_s: u64) -> String {
         Err(_) => "unknown".to_owned(),
     };
     format!(
-        "time: {}\nunit: {}\njuju: {}\ncharm: {}\nsnap: {snap}\nkernel: {}\n{}",
+        "time: {}\nunit: {}\njuju: {}\ncharm: {}\nsnap: {snap}\nadvice: {}\nkernel: {}\n{}",
         utc(i64::try_from(now_s).unwrap_or(0)),
         context.unit,
         context.juju,
         env!("CARGO_PKG_VERSION"),
+        advice(look).unwrap_or_else(|| "none".to_owned()),
         file("/proc/sys/kernel/osrelease"),
         file("/etc/os-release"),
     )
+}
+
+/// What speaks against the etcd that runs.
+fn advice(look: &Result<Local>) -> Option<String> {
+    match &look.as_ref().ok()?.etcd.door {
+        Door::Open(status) => etcd::concern(&status.version),
+        Door::Closed | Door::Mute(_) => None,
+    }
 }
 
 async fn members(look: &Local) -> String {

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::{Report, Results, alarms, cluster};
 use crate::clock;
 use crate::decide;
-use crate::etcd::Member;
+use crate::etcd::{self, Member};
 use crate::observe::{self, Local};
 use crate::world::{Health, Roster};
 
@@ -90,6 +90,9 @@ async fn describe(member: &Member, health: Option<&Health>, look: &Local) -> Res
         },
     );
     if let Some(status) = observe::status_of(member, &look.host).await {
+        if let Some(concern) = etcd::concern(&status.version) {
+            put("advice", concern);
+        }
         put("version", status.version.to_string());
         put("db-size-bytes", status.db_size_bytes.to_string());
         put("raft-leader", (status.raft_leader == Some(member.id)).to_string());

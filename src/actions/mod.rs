@@ -19,6 +19,7 @@ mod remove_old_data;
 mod restore;
 mod snap_upgrade;
 mod snapshot;
+mod upgrade;
 
 use std::collections::BTreeMap;
 
@@ -79,7 +80,13 @@ pub async fn run(name: &str, context: &Context, tools: &Tools) -> Result<()> {
 fn changes_the_unit(name: &str) -> bool {
     matches!(
         name,
-        "alarm-disarm" | "maintain" | "install" | "snap-upgrade" | "recover-quorum" | "remove-old-data"
+        "alarm-disarm"
+            | "maintain"
+            | "install"
+            | "upgrade"
+            | "snap-upgrade"
+            | "recover-quorum"
+            | "remove-old-data"
     )
 }
 
@@ -111,6 +118,7 @@ async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report>
         "defrag" => defrag::run(unit, &look().await?, tools).await,
         "maintain" => maintain::run(unit, &look().await?, tools).await,
         "install" => install::run(context, tools).await,
+        "upgrade" => upgrade::run(context, &Parameters::read(tools).await?, tools).await,
         "snap-upgrade" => snap_upgrade::run(context, &Parameters::read(tools).await?, tools).await,
         "recover-quorum" => recover_quorum::run(context, &Parameters::read(tools).await?, tools).await,
         "remove-old-data" => remove_old_data::run(&look().await?, &Parameters::read(tools).await?),

@@ -31,7 +31,7 @@ pub struct Publication {
     pub settings: Changes,
     /// The client ports to open; others that were opened before are closed. Empty: all stay as they are.
     pub ports: BTreeSet<u16>,
-    /// Workload version.
+    /// Workload version: the lowest that serves. Juju shows one for the whole application, the last that a unit has set.
     pub version: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub fn publication(w: &World, token: &str) -> Publication {
         shared: shared(w),
         settings: settings(w),
         ports: open_ports(w),
-        version: service::version(w).map(|version| version.to_string()),
+        version: oldest_version(w).or_else(|| service::version(w)).map(|version| version.to_string()),
     }
 }
 

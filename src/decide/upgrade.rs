@@ -7,10 +7,12 @@ use super::minors::NotYet;
 use super::status::AGAIN;
 use super::{Next, minors, release};
 use crate::etcd::{Channel, Minor, Track, Version};
+use crate::host::Offer;
 use crate::juju::{Status, UnitName};
 use crate::options::{Options, WantedChannel};
+use crate::rollout::Rollout;
 use crate::step::Step;
-use crate::world::{Door, Following, Reading, World};
+use crate::world::{Door, Following, Host, Reading, World};
 
 /// The names of the steps, to ask whether they were tried.
 const STEPS: [&str; 2] = ["upgrade-snap", "switch-channel"];
@@ -66,6 +68,7 @@ pub(super) fn next(w: &World) -> Option<Next> {
         Way::Switch(channel) => Some(Next::Do(Step::SwitchChannel(channel.clone()))),
         Way::Move(target) if whose_turn(w, &target).is_none() => Some(Next::Do(Step::UpgradeSnap {
             channel: target.channel.clone(),
+            name: name(w, target.channel),
             minor: target.minor,
             save_first: minors::is_first_on(w, target.minor),
         })),
@@ -85,7 +88,7 @@ pub(super) fn why_it_is_down(w: &World) -> Option<String> {
         return Some(format!("bin-source: {why}"));
     }
     let (options, why) = (w.options.as_ref().ok()?, refusal(w)?);
-    Some(format!("channel {}: {why}", wanted(w, options)?))
+    Some(format!("channel {}: {why}", name(w, wanted(w, options)?)))
 }
 
 /// Why the unit does not run what the operator's channel names.
@@ -93,9 +96,11 @@ pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<Status> {
     let channel = wanted(w, options)?;
     let stay = Channel::stable(w.installed_version()?.minor_version());
     if let Some(why) = refusal(w) {
-        return Some(Status::blocked(format!(
-            "channel {channel}: {why}: set channel={stay}, then try again"
-        )));
+        let again = match rollout(w, channel) {
+            Some(_) => "run the action upgrade on the leader to try again".to_owned(),
+            None => format!("set channel={stay}, then try again"),
+        };
+        return Some(Status::blocked(format!("channel {}: {why}: {again}", name(w, channel))));
     }
     let way = way(w, options)?;
     match &way {
@@ -130,6 +135,28 @@ fn wanted<'a>(w: &World, options: &'a Options) -> Option<&'a Channel> {
     match &options.channel {
         WantedChannel::Named(channel) if w.host.releases.current.is_none() => Some(channel),
         WantedChannel::Named(_) | WantedChannel::Auto => None,
+    }
+}
+
+/// What the operator wants of the channel that the snap follows already.
+fn rollout<'a>(w: &'a World, channel: &Channel) -> Option<&'a Rollout> {
+    let Reading::Known(Some(snap)) = &w.host.snap else { return None };
+    w.peers.cluster.rollout.as_ref().filter(|rollout| rollout.concerns(channel, snap))
+}
+
+/// What a move there is known by.
+fn name(w: &World, channel: &Channel) -> String {
+    rollout(w, channel).map_or_else(|| channel.to_string(), Rollout::name)
+}
+
+/// Why the whole application cannot move to what the store has in the channel that this unit follows.
+pub fn why_no_rollout(w: &World, offer: Offer) -> Option<String> {
+    let following = Following::Another { offer: Some(Reading::Known(offer)) };
+    let host = Host { following, ..w.host.clone() };
+    let w = World { host, ..w.clone() };
+    match way(&w, w.options.as_ref().ok()?)? {
+        Way::No(why) | Way::NotYet(why) => Some(why),
+        Way::Move(_) | Way::Switch(_) => None,
     }
 }
 
@@ -245,7 +272,7 @@ pub(super) fn refused(w: &World) -> Option<(&str, &str)> {
 fn refusal(w: &World) -> Option<&str> {
     let options = w.options.as_ref().ok()?;
     let (channel, why) = refused(w)?;
-    (wanted(w, options)?.to_string() == channel).then_some(why)
+    (name(w, wanted(w, options)?) == channel).then_some(why)
 }
 
 fn is_same_minor(w: &World, minor: Minor) -> bool {
@@ -275,7 +302,7 @@ mod tests {
     use super::super::next;
     use super::super::worlds::{done, settled, three};
     use super::*;
-    use crate::host::{Installed, Offer};
+    use crate::host::Installed;
     use crate::world::V2Store;
 
     /// Unit `number` of three on 3.4.23 from the store, told to follow another channel.
@@ -292,8 +319,9 @@ mod tests {
     }
 
     fn moves(channel: &str, minor: &str, save_first: bool) -> Next {
-        let (channel, minor) = (channel.parse().unwrap(), minor.parse().unwrap());
-        Next::Do(Step::UpgradeSnap { channel, minor, save_first })
+        let channel: Channel = channel.parse().unwrap();
+        let minor = minor.parse().unwrap();
+        Next::Do(Step::UpgradeSnap { name: channel.to_string(), channel, minor, save_first })
     }
 
     #[test]
@@ -338,6 +366,38 @@ mod tests {
         assert_eq!(done(next(&w)).to_string(), waits);
         w.peers.units.get_mut(&"etcd/0".parse().unwrap()).unwrap().record.version = "3.4.30".parse().ok();
         assert_eq!(next(&w), moves("3.4/edge", "3.4", false));
+    }
+
+    /// The channel is the one that the snap follows, and the leader's action has asked for what it has now.
+    #[test]
+    fn a_rollout_moves_each_unit_once_and_is_tried_again_when_it_is_asked_for_again() {
+        let asked = |number: u32, attempt: u32| {
+            let mut w = told(number, "3.4/stable", has("3.4.30", "240"));
+            w.peers.cluster.rollout = format!("3.4/stable 240 3.4.30 {attempt}").parse().ok();
+            w
+        };
+        let (channel, minor) = ("3.4/stable".parse().unwrap(), "3.4".parse().unwrap());
+        let move_of = |name: &str| {
+            let (channel, name) = (Clone::clone(&channel), name.to_owned());
+            Next::Do(Step::UpgradeSnap { channel, name, minor, save_first: false })
+        };
+        assert_eq!(next(&asked(0, 1)), move_of("3.4/stable (revision 240)"));
+        let waits = "waiting channel 3.4/stable: waiting until etcd/0 has moved to 3.4.30";
+        assert_eq!(done(next(&asked(1, 1))).to_string(), waits);
+
+        let refused = |attempt: u32| {
+            let mut w = asked(0, attempt);
+            w.host.upgrade_refused = Some("3.4/stable (revision 240)\nit did not serve\n".into());
+            w
+        };
+        let told = "blocked channel 3.4/stable (revision 240): it did not serve: run the action upgrade on the leader to try again";
+        assert_eq!(done(next(&refused(1))).to_string(), told);
+        assert_eq!(next(&refused(2)), Next::Do(Step::ForgetRefusedUpgrade));
+        let mut moved = refused(1);
+        moved.host.snap =
+            Reading::Known(Some(Installed { revision: "240".into(), version: "3.4.30".into() }));
+        moved.host.following = Following::Named;
+        assert_eq!(next(&moved), Next::Do(Step::ForgetRefusedUpgrade), "it serves after all");
     }
 
     #[test]

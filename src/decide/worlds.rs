@@ -203,8 +203,7 @@ pub(crate) fn settled(own: u32, members: &[Member]) -> World {
         token: Some("token".into()),
         bootstrap_unit: "etcd/0".parse().ok(),
         cluster: Some(CLUSTER),
-        inherited: false,
-        generation: None,
+        ..ClusterRecord::default()
     };
     let units: BTreeSet<crate::juju::UnitName> =
         members.iter().map(|m| m.name.replace("etcd", "etcd/").parse().unwrap()).collect();

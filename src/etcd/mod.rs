@@ -18,6 +18,7 @@ mod maintenance;
 mod member;
 mod reach;
 mod snapshot;
+mod support;
 #[cfg(test)]
 pub(crate) mod test_server;
 mod url;
@@ -40,9 +41,12 @@ pub use maintenance::{KvHash, patience};
 pub use member::{Alarm, AlarmKind, ClusterId, IdError, Member, MemberId, MemberStatus};
 pub use reach::reach;
 pub use snapshot::{SnapshotStream, SnapshotSummary, check_snapshot, has_digest};
+pub use support::concern;
 pub use url::{host_of, url};
 pub use version::{Minor, Version, VersionError};
-pub use wal::{Identity, LogEnd, OldRecords, commit_all, identity, log_end, old_records};
+#[cfg(test)]
+pub(crate) use wal::log_that_sets;
+pub use wal::{Identity, LogEnd, OldRecords, agreed_version, commit_all, identity, log_end, old_records};
 
 /// The result of asking etcd.
 pub type Result<T> = std::result::Result<T, Error>;

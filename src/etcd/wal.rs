@@ -9,10 +9,14 @@
 //! Format (etcd's package `wal`, the same from 3.4 to 3.6): frames of a length, a protobuf record and padding to
 //! 8 bytes; the sums of the records' data run on through the file; zeros follow the last frame.
 
+mod agreed_version;
 mod end;
 mod identity;
 mod old_records;
 
+pub use agreed_version::agreed_version;
+#[cfg(test)]
+pub(crate) use agreed_version::tests::log_that_sets;
 pub use end::{LogEnd, log_end};
 pub use identity::{Identity, identity};
 pub use old_records::{OldRecords, old_records};
@@ -95,7 +99,7 @@ struct Log {
     entry: Option<LogEnd>,
     /// The snapshot that goes farthest.
     snapshot: Option<LogEnd>,
-    /// Requests to the old store by their entries' indexes, where somebody asks for them.
+    /// Requests by their entries' indexes, where somebody asks for them.
     requests: Option<BTreeMap<u64, old_records::Request>>,
 }
 
@@ -320,6 +324,15 @@ const CRC: [u32; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    pub(super) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(bytes.len()).unwrap();
+        [&[number << 3 | 2, length], bytes].concat()
+    }
+
+    pub(super) fn entry(index: u64, data: &[u8]) -> Vec<u8> {
+        [message([0, 3, index]), field(4, data)].concat()
+    }
 
     pub(super) fn frame(sum: &mut u32, kind: u64, data: &[u8]) -> Vec<u8> {
         *sum = crc32c(*sum, data);

@@ -3,7 +3,7 @@
 
 use super::Facts;
 use crate::etcd::Channel;
-use crate::host::{Offer, Snap};
+use crate::host::{Installed, Offer, Snap};
 use crate::options::WantedChannel;
 use crate::world::{Door, Etcd, Following, Host, Reading, is_followed};
 
@@ -16,13 +16,29 @@ pub(super) async fn following(facts: &Facts, host: &Host, etcd: &Etcd) -> Follow
         Ok(Some(tracked)) if !is_followed(channel, &tracked) => {
             Following::Another { offer: facts.offer.get_or_init(|| offer(channel)).await.clone() }
         }
+        Ok(_) if told_to_move(facts, channel, host) => {
+            let offer = facts.offer.get_or_init(|| offer(channel)).await.clone();
+            let has = |snap: &Installed| matches!(&offer, Some(Reading::Known(offer)) if offer.revision == snap.revision);
+            // The store has gone back to what is here.
+            if matches!(&host.snap, Reading::Known(Some(snap)) if has(snap)) {
+                return Following::Named;
+            }
+            Following::Another { offer }
+        }
         Ok(_) => Following::Named,
         Err(error) if error.passes() => Following::Busy(error.to_string()),
         Err(error) => Following::Unknown(error.to_string()),
     }
 }
 
-async fn offer(channel: &Channel) -> Option<Reading<Offer>> {
+/// The operator wants what the store has there now.
+fn told_to_move(facts: &Facts, channel: &Channel, host: &Host) -> bool {
+    let Reading::Known(Some(snap)) = &host.snap else { return false };
+    facts.peers.cluster.rollout.as_ref().is_some_and(|rollout| rollout.concerns(channel, snap))
+}
+
+/// What the store has in the channel now; nothing of a branch, of which it does not tell.
+pub async fn offer(channel: &Channel) -> Option<Reading<Offer>> {
     if channel.branch.is_some() {
         return None;
     }

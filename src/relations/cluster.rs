@@ -10,6 +10,7 @@ use super::Changes;
 use crate::etcd::{ClusterId, LogEnd, MemberId, Minor, Version};
 use crate::juju::{Databag, UnitName};
 use crate::recovering::Generation;
+use crate::rollout::Rollout;
 
 /// What one unit publishes in its own databag. Everything is absent until the unit is a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct UnitRecord {
 
 /// The key of the recovery of the quorum, of a unit as of the application.
 pub const RECOVERY: &str = "recovery";
+/// The key of what all units are to move to.
+pub const ROLLOUT: &str = "upgrade";
 /// The key of how far a unit's log goes.
 pub const LOG: &str = "raft-log";
 /// Begins the key of an address for one relation; its tag follows.
@@ -114,6 +117,8 @@ pub struct ClusterRecord {
     pub cluster: Option<ClusterId>,
     /// `recovery`: the last recovery of the quorum.
     pub generation: Option<Generation>,
+    /// `upgrade`: what every unit is to move to, of the channel that it follows.
+    pub rollout: Option<Rollout>,
     /// The earlier charm's units run a cluster (found in the leader settings only).
     pub inherited: bool,
 }
@@ -132,6 +137,7 @@ impl ClusterRecord {
             bootstrap_unit,
             cluster: text("cluster-id").and_then(|id| id.parse().ok()),
             generation: text(RECOVERY).and_then(|generation| generation.parse().ok()),
+            rollout: text(ROLLOUT).and_then(|rollout| rollout.parse().ok()),
         }
     }
 
@@ -142,6 +148,7 @@ impl ClusterRecord {
             ("bootstrap-unit", self.bootstrap_unit.as_ref().map(ToString::to_string)),
             ("cluster-id", self.cluster.map(|id| id.to_string())),
             (RECOVERY, self.generation.as_ref().map(ToString::to_string)),
+            (ROLLOUT, self.rollout.as_ref().map(ToString::to_string)),
         ];
         known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Some(value?)))).collect()
     }

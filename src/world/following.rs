@@ -15,7 +15,7 @@ pub enum Following {
     Busy(String),
     /// snapd could not be asked: why.
     Unknown(String),
-    /// Another one.
+    /// Another one, or the named one, of which the operator wants what the store has now.
     Another {
         /// What the store has in the named one; `None` for a branch, of which it tells nothing.
         offer: Option<Reading<Offer>>,

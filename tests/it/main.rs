@@ -37,6 +37,7 @@ mod newer;
 mod options;
 mod owners;
 mod pages;
+mod patches;
 mod quorum;
 mod reference;
 mod removing;

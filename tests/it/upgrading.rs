@@ -11,19 +11,30 @@ use crate::sim::{Model, Writer, given};
 /// What a client may notice of one member's restart.
 const GAP_MS: u64 = 2000;
 
-/// A store of one's own: 3.4 as it is, a 3.5 whose server ends at once, another build of the good 3.5 in 3.5/edge, and one
-/// that calls itself 3.7.0 in latest/edge.
-fn store_with_a_broken_version(store: &Path) {
+/// A server that ends at once.
+pub const ENDS: &str = "#!/bin/sh\necho fatal: broken on purpose >&2\nexit 1\n";
+
+/// One that takes part in its cluster for a while and writes what the others send, but serves no client.
+const SERVES_NOBODY: &str = r##"#!/bin/sh
+sed 's#^listen-client-urls: .*#listen-client-urls: https://127.0.0.1:9#' "$2" >"$SNAP_COMMON/nobody.yml"
+timeout -s KILL 2 "$0.real" --config-file "$SNAP_COMMON/nobody.yml"
+echo fatal: serves nobody on purpose >&2
+exit 1
+"##;
+
+/// A store of one's own: 3.4 as it is, a 3.5 with this server, another build of the good 3.5 in 3.5/edge, and one that calls
+/// itself 3.7.0 in latest/edge.
+pub fn store_with_a_broken_version(store: &Path, server: &str) {
     let script = "cp -r $1/etcd $2/ && cd $2/etcd && \
                   unsquashfs -q -n -d tree 3.5/stable.snap >/dev/null && program=$(find tree -type f -name etcd | head -n 1) && \
                   pack() { mksquashfs tree $1.snap -quiet -no-progress >/dev/null && echo $2 > $1.revision; } && \
                   echo another > tree/build && pack 3.5/edge 9997 && \
                   sed -i 's/^version:.*/version: 3.7.0/' tree/meta/snap.yaml && pack latest/edge 9998 && \
                   sed -i 's/^version:.*/version: 3.5.99/' tree/meta/snap.yaml && rm 3.5/stable.* && \
-                  printf '#!/bin/sh\\necho fatal: broken on purpose >&2\\nexit 1\\n' > $program && chmod 755 $program && \
+                  mv $program $program.real && printf %s \"$3\" > $program && chmod 755 $program && \
                   pack 3.5/stable 9999 && rm -r tree";
     let snaps = given("JUJU_SIM_SNAPS").display().to_string();
-    let arguments = ["-ec", script, "sh", &snaps, &store.display().to_string()];
+    let arguments = ["-ec", script, "sh", &snaps, &store.display().to_string(), server];
     let made = Command::new("sh").args(arguments).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
@@ -45,7 +56,7 @@ pub fn version(model: &Model, unit: &str) -> String {
 #[test]
 fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
     let store = tempfile::Builder::new().prefix("store-").tempdir_in("/var/tmp").unwrap();
-    store_with_a_broken_version(store.path());
+    store_with_a_broken_version(store.path(), ENDS);
     let model = Model::with_store(OLD, store.path().to_owned());
     model.make_cluster(3);
     model.deploy_consumer("consumer");
@@ -82,6 +93,35 @@ fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
     assert_eq!(saved.lines().count(), 2, "one before each try: {saved}");
 
     follows_within_its_minor(&model);
+    writer.stop(GAP_MS);
+    model.assert_no_hook_failed();
+}
+
+/// What it has written is what the old one goes on with: the cluster has not agreed on the new version.
+#[test]
+fn a_version_that_wrote_and_does_not_serve_is_taken_back() {
+    let store = tempfile::Builder::new().prefix("store-").tempdir_in("/var/tmp").unwrap();
+    store_with_a_broken_version(store.path(), SERVES_NOBODY);
+    let model = Model::with_store(OLD, store.path().to_owned());
+    model.make_cluster(3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let writer = Writer::start(&model, "consumer/0");
+    let members = || model.etcdctl("etcd/1", "member list");
+    let before = members();
+
+    model.run(&["config", "etcd", "channel=3.5/stable"]);
+    let refused = "channel 3.5/stable: the new etcd did not serve and was taken back: etcd does not start: fatal: serves nobody";
+    model.wait(&["etcd/0", "--status", "blocked", "--message", refused, "--idle"]);
+    model.wait(&["etcd", "--idle"]);
+    assert!(version(&model, "etcd/0").starts_with("3.4."));
+    assert_eq!(members(), before);
+    // What the old one had before is aside: it goes on with what the new one has written.
+    let (results, _) = model.action("etcd/0", &["health"]);
+    assert!(results["old-data"]["copies"].to_string().contains("member.reverted-"), "{results}");
+
+    model.run(&["config", "etcd", "channel=3.4/stable"]);
+    model.settle(3);
     writer.stop(GAP_MS);
     model.assert_no_hook_failed();
 }

@@ -16,6 +16,8 @@ const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "QGET", "SYNC", "HEA
 const OWN: &str = "0";
 /// Where it kept users and roles: the places for them stay.
 const USERS: &str = "2";
+/// `InternalRaftRequest.cluster_version_set` in etcd's `raft_internal.proto`.
+const VERSION_SET: u64 = 1300;
 
 /// What keeps a later etcd from starting on a member's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +32,17 @@ pub enum OldRecords {
     Keys,
 }
 
-/// A request to the old store.
+/// What an entry of the log asks for, as far as anybody here wants to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
-    /// By which etcd tells of its members or of the cluster's version.
+    /// To the old store, by which etcd tells of its members.
     Own,
-    /// Any other: its method and path.
+    /// To the old store, that the cluster's version be this.
+    OwnVersion(String),
+    /// To the old store, any other: its method and path.
     Other(String),
+    /// That the cluster's version be this, as from 3.5 on.
+    Version(String),
 }
 
 /// Looks into the log and the raft snapshots below a member's directories; its server may run.
@@ -45,14 +51,16 @@ pub(super) enum Request {
 /// Something cannot be read, or is not as etcd writes it: torn, for example, or just being written.
 pub fn old_records(log: &Path, snapshots: &Path) -> Result<OldRecords> {
     let newest = newest_snapshot(snapshots)?;
-    let requests = requests(log, newest.as_ref().map_or(0, |(index, _)| *index))?;
+    let mut requests = requests(log, newest.as_ref().map_or(0, |(index, _)| *index))?;
+    requests.retain(|_, request| !matches!(request, Request::Version(_)));
     let is_empty = requests.is_empty();
     // It may be the one that has deleted the keys of the snapshot: the next one tells.
-    if let Some(Request::Other(request)) = requests.into_values().find(|request| *request != Request::Own) {
+    let other = |request| if let Request::Other(request) = request { Some(request) } else { None };
+    if let Some(request) = requests.into_values().find_map(other) {
         return Ok(OldRecords::Request(request));
     }
     if let Some((_, name)) = newest
-        && holds_keys(&std::fs::read(snapshots.join(name))?)?
+        && holds_keys(&store(&std::fs::read(snapshots.join(name))?)?)
     {
         return Ok(OldRecords::Keys);
     }
@@ -60,7 +68,7 @@ pub fn old_records(log: &Path, snapshots: &Path) -> Result<OldRecords> {
 }
 
 /// Index and file name of the last one.
-fn newest_snapshot(directory: &Path) -> Result<Option<(u64, String)>> {
+pub(super) fn newest_snapshot(directory: &Path) -> Result<Option<(u64, String)>> {
     let mut newest: Option<(u64, String)> = None;
     for entry in std::fs::read_dir(directory)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -72,7 +80,7 @@ fn newest_snapshot(directory: &Path) -> Result<Option<(u64, String)>> {
 }
 
 /// Those that came after the entry that the newest snapshot ends with.
-fn requests(directory: &Path, snapshot: u64) -> Result<BTreeMap<u64, Request>> {
+pub(super) fn requests(directory: &Path, snapshot: u64) -> Result<BTreeMap<u64, Request>> {
     let files = files(directory)?;
     // A file is named for its first entry, and the record of a snapshot follows the entry that it ends with.
     let begin = files.iter().rposition(|(_, first, _)| *first <= snapshot).unwrap_or(0);
@@ -91,20 +99,28 @@ fn requests(directory: &Path, snapshot: u64) -> Result<BTreeMap<u64, Request>> {
     Ok(requests.split_off(&(snapshot + 1)))
 }
 
-/// The request to the old store that an entry holds.
+/// The request that an entry holds.
 pub(super) fn of_entry(entry: &[u8]) -> Result<Option<Request>> {
     let is_normal =
         fields(entry)?.iter().all(|field| !matches!(field, (1, Value::Number(kind)) if *kind != 0));
     let Some(data) = bytes(entry, 4)?.filter(|_| is_normal) else { return Ok(None) };
+    if let Some(set) = bytes(data, VERSION_SET)? {
+        return Ok(Some(Request::Version(text(bytes(set, 1)?))));
+    }
     // Where other requests have a message for the old store, its own have their method.
     let Some(second) = bytes(data, 2)? else { return Ok(None) };
     let is_bare = METHODS.iter().any(|method| method.as_bytes() == second);
-    let (method, path) =
-        if is_bare { (Some(second), bytes(data, 3)?) } else { (bytes(second, 2)?, bytes(second, 3)?) };
-    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    let (method, path) = (text(method), text(path));
-    let is_own = method == "PUT" && (path == "/0/version" || is_attributes(&path));
-    Ok(Some(if is_own { Request::Own } else { Request::Other(format!("{method} {path}")) }))
+    let request = if is_bare { data } else { second };
+    let (method, path) = (text(bytes(request, 2)?), text(bytes(request, 3)?));
+    Ok(Some(match (method.as_str(), path.as_str()) {
+        ("PUT", "/0/version") => Request::OwnVersion(text(bytes(request, 4)?)),
+        ("PUT", path) if is_attributes(path) => Request::Own,
+        _ => Request::Other(format!("{method} {path}")),
+    }))
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
 }
 
 fn is_attributes(path: &str) -> bool {
@@ -112,40 +128,34 @@ fn is_attributes(path: &str) -> bool {
     id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Whether a raft snapshot's file holds keys of clients, or mere directories: its data is the old store as JSON. By the rule of 3.6
-/// (`IsMetaStoreOnly`), which does not see what is hidden.
-fn holds_keys(file: &[u8]) -> Result<bool> {
+/// The old store that a raft snapshot's file holds; later versions go on to write their members and version there.
+pub(super) fn store(file: &[u8]) -> Result<serde_json::Value> {
     let nothing = || odd("a raft snapshot holds no store");
     let snapshot = bytes(file, 2)?.ok_or_else(nothing)?;
-    let store: serde_json::Value =
-        serde_json::from_slice(bytes(snapshot, 1)?.ok_or_else(nothing)?).map_err(|_| nothing())?;
+    serde_json::from_slice(bytes(snapshot, 1)?.ok_or_else(nothing)?).map_err(|_| nothing())
+}
+
+/// Whether it holds keys of clients, or mere directories. By the rule of 3.6 (`IsMetaStoreOnly`), which does not see what is
+/// hidden.
+fn holds_keys(store: &serde_json::Value) -> bool {
     let children = |node: &serde_json::Value| node["Children"].as_object().cloned().unwrap_or_default();
-    Ok(children(&store["Root"]).iter().any(|(name, node)| match name.as_str() {
+    children(&store["Root"]).iter().any(|(name, node)| match name.as_str() {
         OWN => false,
         USERS => children(node).values().any(|part| !children(part).is_empty()),
         hidden if hidden.starts_with('_') => false,
         _ => !children(node).is_empty(),
-    }))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{frame, message};
+    use super::super::tests::{entry, field, frame, message};
     use super::super::{ENTRY, SNAPSHOT, STATE, SUM};
     use super::*;
-
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(bytes.len()).unwrap();
-        [&[number << 3 | 2, length], bytes].concat()
-    }
 
     /// As members propose it: an identity, the method, the path.
     fn request(method: &str, path: &str) -> Vec<u8> {
         [&[1 << 3, 7][..], &field(2, method.as_bytes()), &field(3, path.as_bytes())].concat()
-    }
-
-    fn entry(index: u64, data: &[u8]) -> Vec<u8> {
-        [message([0, 3, index]), field(4, data)].concat()
     }
 
     fn says(method: &str, path: &str) -> Option<Request> {
@@ -161,7 +171,7 @@ mod tests {
         assert_eq!(says("QGET", ""), other("QGET "));
         assert_eq!(says("PUT", "/1/key"), other("PUT /1/key"));
         assert_eq!(says("DELETE", "/0/version"), other("DELETE /0/version"));
-        assert_eq!(says("PUT", "/0/version"), Some(Request::Own));
+        assert_eq!(says("PUT", "/0/version"), Some(Request::OwnVersion(String::new())));
         assert_eq!(says("PUT", "/0/members/8e9e05c52164694d/attributes"), Some(Request::Own));
         assert_eq!(says("PUT", "/0/members//attributes"), other("PUT /0/members//attributes"));
         let within = [&[1 << 3, 7][..], &field(2, &request("SYNC", ""))].concat();
