@@ -24,6 +24,7 @@ pub mod reconcile;
 pub mod recovering;
 pub mod relations;
 pub mod release;
+pub mod remembered;
 pub mod restoring;
 pub mod state;
 pub mod step;

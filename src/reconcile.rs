@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::juju::{Context, Status, Tools};
 use crate::observe::{self, Facts};
 use crate::publish;
+use crate::remembered;
 use crate::state;
 use crate::step::Step;
 use crate::world::{Tried, World};
@@ -37,6 +38,8 @@ pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
     if event == Event::UpdateStatus && checkup::all_is_well(context, tools).await {
         return Ok(());
     }
+    let hook = remembered::begin(context, tools)?;
+    let tools = &hook.tools;
     let facts = observe::facts(context, event, tools).await?;
     let (world, status) = Run::new(&facts, tools).settle().await?;
     let status = decide::alarm_first(&world, status);
@@ -44,7 +47,7 @@ pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
     checkup::remember(&world, &status);
     match decide::why_hook_fails(&world, &status) {
         Some(why) => Err(anyhow::Error::msg(why)),
-        None => Ok(()),
+        None => hook.keep(),
     }
 }
 
