@@ -79,6 +79,26 @@ impl Hook {
         self.relation.as_ref() == Some(relation)
     }
 
+    fn is_joined(&self) -> bool {
+        self.name.ends_with("-relation-joined")
+    }
+
+    fn is_changed(&self) -> bool {
+        self.name.ends_with("-relation-changed")
+    }
+
+    /// Whether a remembered list knows of what this hook is about.
+    fn is_covered_by(&self, question: &Question, answer: &Value) -> bool {
+        let lists = |name: String| answer.as_array().is_some_and(|all| all.contains(&Value::String(name)));
+        match (question, &self.relation, &self.remote_unit) {
+            (Question::Relations(endpoint), Some(id), _) if id.endpoint() == endpoint => {
+                lists(id.to_string())
+            }
+            (Question::Members(id), Some(own), Some(unit)) if id == own => lists(unit.to_string()),
+            _ => true,
+        }
+    }
+
     fn is_of_storage(&self) -> bool {
         self.name.contains("-storage-")
     }
@@ -86,8 +106,8 @@ impl Hook {
     /// Whether this hook may be the one that Juju runs because the answer has changed: then it is asked for. So it is where
     /// Juju promises no hook at all.
     fn announces(&self, question: &Question) -> bool {
-        // The charm that asked was another one.
-        if self.is(&["install", "upgrade-charm"]) {
+        // The charm that asked was another one; or this unit's data goes, and nothing is too much to ask.
+        if self.is(&["install", "upgrade-charm", "stop"]) || self.name.ends_with("-storage-detaching") {
             return true;
         }
         match question {
@@ -95,11 +115,13 @@ impl Hook {
             // Also run when an address or a binding has changed. What a model's settings say of subnets comes without a hook.
             Question::Network(None) => self.is(&["config-changed", "update-status"]),
             Question::Network(Some(id)) => self.is(&["config-changed"]) || self.is_of(id),
+            // One comes with its `created` and goes with its last `departed` or its `broken`.
             Question::Relations(endpoint) => {
-                self.relation.as_ref().is_some_and(|relation| relation.endpoint() == endpoint)
+                let is_of_it = self.relation.as_ref().is_some_and(|relation| relation.endpoint() == endpoint);
+                is_of_it && !self.is_joined() && !self.is_changed()
             }
             // The agent counts a unit as there from its `joined` to its `departed`.
-            Question::Members(id) => self.is_of(id),
+            Question::Members(id) => self.is_of(id) && !self.is_changed(),
             Question::RemoteApplication(_) => false,
             // Only this unit writes its own; the agent itself keeps a member's from one `changed` to the next.
             Question::Databag(id, unit) => {
@@ -133,9 +155,11 @@ impl Hook {
         }
     }
 
-    /// Whether Juju itself, or another leader, may have shown something else since.
-    fn shows_anew(&self) -> bool {
-        self.is(&["install", "stop", "upgrade-charm", "leader-elected", "update-status"])
+    /// Whether Juju itself, or another leader, may have shown something else since it was told this; `what`: the tool.
+    fn shows_anew(&self, what: &str) -> bool {
+        let is_of_status = what.starts_with("status-set");
+        self.is(&["install", "stop", "upgrade-charm"])
+            || (is_of_status && self.is(&["leader-elected", "update-status"]))
     }
 }
 
@@ -147,6 +171,8 @@ pub struct Memory {
     is_verified: bool,
     earlier: Answers,
     now: Answers,
+    /// Questions that were answered from memory in this hook.
+    recalled: BTreeSet<String>,
     written: BTreeSet<String>,
     contradictions: Vec<String>,
 }
@@ -171,12 +197,14 @@ impl Memory {
             relation: context.relation.as_ref().map(|relation| relation.id.clone()),
             remote_unit: context.relation.as_ref().and_then(|relation| relation.remote_unit.clone()),
         };
-        let told = if hook.shows_anew() { BTreeMap::new() } else { earlier.told };
+        let mut earlier = earlier;
+        earlier.told.retain(|what, _| !hook.shows_anew(what));
         Memory {
             hook,
             is_verified,
-            earlier: Answers { told, ..earlier },
+            earlier,
             now: Answers::default(),
+            recalled: BTreeSet::new(),
             written: BTreeSet::new(),
             contradictions: Vec::new(),
         }
@@ -193,16 +221,34 @@ impl Memory {
             return Recalled::Nothing;
         }
         let text = key(tool, args);
-        let Some(answer) = self.earlier.asked.get(&text).cloned() else { return Recalled::Nothing };
-        self.now.asked.insert(text, answer.clone());
+        let covers = |answer: &&Value| self.hook.is_covered_by(&question, answer);
+        let Some(answer) = self.earlier.asked.get(&text).filter(covers).cloned() else {
+            return Recalled::Nothing;
+        };
+        self.now.asked.insert(text.clone(), answer.clone());
+        self.recalled.insert(text);
         if self.is_verified { Recalled::ToVerify(answer) } else { Recalled::Answer(answer) }
     }
 
     /// Juju has answered.
     pub(super) fn learn(&mut self, tool: &str, args: &[&str], answer: &Value) {
+        self.recalled.remove(&key(tool, args));
         if Question::parse(tool, args).is_some_and(|question| self.hook.keeps(&question, answer)) {
             self.now.asked.insert(key(tool, args), answer.clone());
         }
+    }
+
+    /// What this hook was told of this from memory; nothing once Juju itself was asked.
+    pub(super) fn recalled(&self, tool: &str, args: &[&str]) -> Option<Value> {
+        let text = key(tool, args);
+        self.now.asked.get(&text).filter(|_| self.recalled.contains(&text)).cloned()
+    }
+
+    /// Everything is asked from now on.
+    pub(super) fn forget_answers(&mut self) {
+        self.earlier.asked.clear();
+        self.now.asked.clear();
+        self.recalled.clear();
     }
 
     /// Notes a remembered answer that is no good although no hook was due that says so. One that is only older than what such a
@@ -210,7 +256,8 @@ impl Memory {
     pub(super) fn verify(&mut self, tool: &str, args: &[&str], earlier: &Value, now: &Value) {
         let Some(question) = Question::parse(tool, args) else { return };
         let is_own = matches!(&question, Question::Databag(_, unit) if *unit == self.hook.unit);
-        if if is_own { without_jujus(earlier) == without_jujus(now) } else { is_same(earlier, now) } {
+        let same = if is_own { is_same_own(earlier, now) } else { is_same(earlier, now) };
+        if same {
             return;
         }
         let text = key(tool, args);
@@ -300,12 +347,14 @@ fn is_same(one: &Value, other: &Value) -> bool {
     }
 }
 
-fn without_jujus(bag: &Value) -> Value {
-    let mut bag = bag.clone();
-    if let Value::Object(map) = &mut bag {
+/// This unit's own databag, for all that the charm has written there.
+pub(super) fn is_same_own(one: &Value, other: &Value) -> bool {
+    let own = |bag: &Value| {
+        let mut map = bag.as_object().cloned().unwrap_or_default();
         map.retain(|key, _| !WRITTEN_BY_JUJU.contains(&key.as_str()));
-    }
-    bag
+        map
+    };
+    own(one) == own(other)
 }
 
 #[cfg(test)]

@@ -104,19 +104,25 @@ async fn a_hook_asks_what_it_may_be_the_news_of() {
     assert_asks("config-changed", None, &[&networks[..], &["config-get"]].concat()).await;
     assert_asks("update-status", None, &["network-get cluster", "opened-ports"]).await;
     assert_asks("data-storage-attached", None, &["storage-list data"]).await;
-    let peer = ["relation-ids cluster", "relation-list -r cluster:0"];
-    let one = [&peer[..], &["relation-get -r cluster:0 - etcd/1"]].concat();
+    let one = ["relation-get -r cluster:0 - etcd/1"];
     assert_asks("cluster-relation-changed", Some(("cluster:0", "etcd/1")), &one).await;
+    let members = [&one[..], &["relation-list -r cluster:0"]].concat();
+    assert_asks("cluster-relation-joined", Some(("cluster:0", "etcd/1")), &members).await;
+    let relations = [&members[..], &["relation-ids cluster"]].concat();
+    assert_asks("cluster-relation-departed", Some(("cluster:0", "etcd/1")), &relations).await;
     let all = [&one[..], &["relation-get -r cluster:0 - etcd/2"]].concat();
     assert_asks("cluster-relation-changed", Some(("cluster:0", "")), &all).await;
-    let consumer = ["relation-ids db", "network-get -r db:2 db", "relation-get -r db:2 --app - client"];
+    let consumer = ["network-get -r db:2 db", "relation-get -r db:2 --app - client"];
     assert_asks("db-relation-changed", Some(("db:2", "client/0")), &consumer).await;
+    assert_asks("cluster-relation-changed", Some(("cluster:0", "etcd/5")), &["relation-list -r cluster:0"])
+        .await;
+    assert_asks("db-relation-changed", Some(("db:8", "")), &["relation-ids db"]).await;
     assert_asks("db-relation-created", Some(("db:9", "")), &["relation-ids db"]).await;
 }
 
 #[tokio::test]
-async fn another_charm_asks_everything() {
-    for hook in ["install", "upgrade-charm"] {
+async fn another_charm_and_a_unit_that_goes_ask_everything() {
+    for hook in ["install", "upgrade-charm", "stop", "data-storage-detaching"] {
         assert_eq!(calls(&context("start", None), &context(hook, None)).await.len(), 18, "{hook}");
     }
 }
@@ -192,11 +198,13 @@ async fn juju_is_told_what_is_news() {
     assert_eq!(second.calls(), ["status-set|--|waiting|a moment", "status-set|--|active|well"]);
 
     // Juju shows its own words around these, and another leader may have spoken for the application.
-    for hook in ["install", "stop", "upgrade-charm", "leader-elected", "update-status"] {
+    let anew =
+        [("install", 3), ("stop", 3), ("upgrade-charm", 3), ("leader-elected", 2), ("update-status", 2)];
+    for (hook, count) in anew {
         let fake = juju();
         let tools = fake.tools().remembering(Memory::new(&context(hook, None), left.clone(), false));
         show(&tools, &Status::active("well")).await;
-        assert_eq!(fake.calls().len(), 3, "{hook}");
+        assert_eq!(fake.calls().len(), count, "{hook}");
     }
     // A hook without leadership says nothing for the application, so nothing is left of that.
     let fake = juju();
@@ -236,4 +244,30 @@ async fn a_wrong_answer_is_found_when_it_is_verified() {
     let wrong = tools.answers().1;
     assert_eq!(wrong.len(), 2, "{wrong:?}");
     assert!(wrong[0].contains("relation-get -r cluster:0 - etcd/1"), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn a_databag_is_confirmed_before_it_is_written_to() {
+    let (cluster, own) = (id("cluster:0"), unit("etcd/0"));
+    let first = juju();
+    let tools = first.tools().remembering(Memory::new(&context("start", None), Answers::default(), false));
+    ask_all(&tools).await;
+    let left = tools.answers().0;
+    let asked = first.calls().len();
+    assert!(
+        tools.confirms(&cluster, &own).await && first.calls().len() == asked,
+        "it was asked in this hook"
+    );
+
+    let moved = juju().tool("relation-get", "echo '{\"a\":\"1\",\"ingress-address\":\"10.0.0.9\"}'");
+    let other = juju().tool("relation-get", "echo '{\"a\":\"2\"}'");
+    let gone = juju().tool("relation-get", "exit 1");
+    for (fake, holds) in [(moved, true), (other, false), (gone, false)] {
+        let tools = fake.tools().remembering(Memory::new(&context("start", None), left.clone(), false));
+        tools.relation_get_own(&cluster, &own).await.unwrap();
+        assert_eq!((tools.confirms(&cluster, &own).await, fake.calls().len()), (holds, 1));
+        tools.forget_answers();
+        let again = tools.relation_get_own(&cluster, &own).await;
+        assert!(fake.calls().len() == 2 && tools.confirms(&cluster, &own).await, "{again:?}");
+    }
 }

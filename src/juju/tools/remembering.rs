@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 
 use super::{ToolError, Tools};
-use crate::juju::memory::{Answers, Memory, Recalled};
+use crate::juju::memory::{Answers, Memory, Recalled, is_same_own};
+use crate::juju::names::{RelationId, UnitName};
 
 impl Tools {
     /// These tools with the memory of one hook.
@@ -16,6 +17,26 @@ impl Tools {
     /// What the next hook may count on, if this one succeeds; beside it, what Juju has not confirmed of what this one counted on.
     pub fn answers(&self) -> (Answers, Vec<String>) {
         self.remember(|memory| (memory.answers(), memory.contradictions().to_vec())).unwrap_or_default()
+    }
+
+    /// Everything is asked from now on.
+    pub fn forget_answers(&self) {
+        self.remember(Memory::forget_answers);
+    }
+
+    /// Whether this unit's databag is as it was told from memory, if it was: nothing is written on an old word.
+    pub async fn confirms(&self, id: &RelationId, own: &UnitName) -> bool {
+        let (id, own) = (id.to_string(), own.to_string());
+        let args = ["-r", &id, "-", &own];
+        let recalled = self.remember(|memory| memory.recalled("relation-get", &args)).flatten();
+        let Some(earlier) = recalled else { return true };
+        match self.ask_juju("relation-get", &args).await {
+            Ok(now) => is_same_own(&earlier, &now),
+            Err(error) => {
+                tracing::debug!(relation = id, error = %error, "a databag can be read no more");
+                false
+            }
+        }
     }
 
     /// A panic elsewhere leaves a whole memory behind.
