@@ -1,6 +1,7 @@
 //! What Juju knows, read once a run and in parallel: every call starts a process.
 
 mod addresses;
+mod related;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -244,23 +245,8 @@ fn dying(goal: &GoalState) -> BTreeSet<UnitName> {
     goal.units.iter().filter(|(_, status)| *status == "dying").map(|(unit, _)| unit.clone()).collect()
 }
 
-/// The relations of an endpoint, but the one that this hook ends: it may still be listed.
-async fn related(context: &Context, tools: &Tools, endpoint: &str) -> Result<Vec<RelationId>, ToolError> {
-    let ids = listed(context, tools, endpoint).await?;
-    let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
-    Ok(ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id)).collect())
-}
-
-/// A unit that is being installed has no relation yet.
-async fn listed(context: &Context, tools: &Tools, endpoint: &str) -> Result<Vec<RelationId>, ToolError> {
-    if context.hook() == "hooks/install" {
-        return Ok(Vec::new());
-    }
-    tools.relation_ids(endpoint).await
-}
-
 async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
-    let ids = listed(context, tools, "cluster").await.context("cannot list the peer relation")?;
+    let ids = related::listed(context, tools, "cluster").await.context("cannot list the peer relation")?;
     let Some(relation) = ids.into_iter().next() else { return Ok(Peers::default()) };
     let (own, application, units) = tokio::join!(
         tools.relation_get_own(&relation, &context.unit),
@@ -338,8 +324,9 @@ struct AuthorityBags {
 /// Of one that cannot be read nothing is known, and nothing is written there; an earlier one that can be does not count: what
 /// the latest one has signed may be in use.
 async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
-    let ids =
-        related(context, tools, "certificates").await.context("cannot list the certificates relation")?;
+    let ids = related::alive(context, tools, "certificates")
+        .await
+        .context("cannot list the certificates relation")?;
     // While two are related, one takes over from the other. Juju sorts ids as texts.
     let Some(relation) = ids.into_iter().max_by_key(RelationId::number) else {
         return Ok(AuthorityBags::default());
@@ -419,7 +406,7 @@ async fn read_shared(consumers: &mut [Consumer], context: &Context, tools: &Tool
 
 async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> Result<Consumers> {
     let name = endpoint.name();
-    let ids = related(context, tools, name)
+    let ids = related::alive(context, tools, name)
         .await
         .with_context(|| format!("cannot list who is related to {name}"))?;
     let read = ids.into_iter().map(|relation| async move {
