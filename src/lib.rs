@@ -52,6 +52,7 @@ pub mod reconcile;
 pub mod recovering;
 pub mod relations;
 pub mod release;
+pub mod remembered;
 pub mod restoring;
 pub mod rollout;
 pub mod state;

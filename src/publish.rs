@@ -7,19 +7,27 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 
 use crate::decide::serving::{self, Publication};
-use crate::juju::{Status, Tools};
+use crate::juju::{RelationId, Status, Tools};
 use crate::options::CertificateAuthority;
 use crate::recovering::Generation;
 use crate::relations::Changes;
 use crate::relations::cluster::{LOG, RECOVERY};
 use crate::world::{Leadership, Reading, World};
 
-/// Writes everything. Databags and ports take effect when the hook succeeds, the rest at once. The answer is the world with
-/// what the leader has shared, since its own writes bring it no hook, and the status that is shown.
+/// What came of it.
+#[derive(Debug)]
+pub enum Published {
+    /// The world with what the leader has shared, since its own writes bring it no hook, and the status that is shown.
+    Told(Box<World>, Status),
+    /// What is remembered of this unit's databag on this relation does not hold: all is to be looked at anew.
+    Doubtful(RelationId),
+}
+
+/// Writes everything. Databags and ports take effect when the hook succeeds, the rest at once.
 ///
 /// # Errors
 /// When a hook tool fails; Juju then retries the hook and drops what was not yet in effect.
-pub async fn publish(mut world: World, status: Status, tools: &Tools) -> Result<(World, Status)> {
+pub async fn publish(mut world: World, status: Status, tools: &Tools) -> Result<Published> {
     let token = uuid::Uuid::new_v4().simple().to_string();
     let issued = authority::issue(&world, tools).await.map_err(|error| {
         tracing::error!(error = %format!("{error:#}"), "no certificates were issued or shared");
@@ -33,6 +41,11 @@ pub async fn publish(mut world: World, status: Status, tools: &Tools) -> Result<
         world.peers.authority = record.clone();
     }
     let publication = serving::publication(&world, &token);
+    for (relation, _) in &publication.unit {
+        if !tools.confirms(relation, &world.unit).await {
+            return Ok(Published::Doubtful(relation.clone()));
+        }
+    }
     databags(&publication, tools).await?;
     let status = issued.err().unwrap_or(status);
     if !publication.settings.is_empty() {
@@ -45,7 +58,7 @@ pub async fn publish(mut world: World, status: Status, tools: &Tools) -> Result<
         tools.workload_version_set(version).await.context("cannot set the workload version")?;
     }
     statuses(&world, &status, tools).await?;
-    Ok((world, status))
+    Ok(Published::Told(Box::new(world), status))
 }
 
 /// Says of which recovery of the quorum this unit's member is, before anything else is told of it.

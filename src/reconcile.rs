@@ -10,7 +10,8 @@ use crate::decide::{self, Next};
 use crate::event::Event;
 use crate::juju::{Context, Status, Tools};
 use crate::observe::{self, Facts};
-use crate::publish;
+use crate::publish::{self, Published};
+use crate::remembered;
 use crate::state;
 use crate::step::Step;
 use crate::world::{Tried, World};
@@ -37,14 +38,25 @@ pub async fn run(context: &Context, event: Event, tools: &Tools) -> Result<()> {
     if event == Event::UpdateStatus && checkup::all_is_well(context, tools).await {
         return Ok(());
     }
-    let facts = observe::facts(context, event, tools).await?;
-    let (world, status) = Run::new(&facts, tools).settle().await?;
-    let status = decide::alarm_first(&world, status);
-    let (world, status) = publish::publish(world, status, tools).await?;
+    let hook = remembered::begin(context, tools)?;
+    let tools = &hook.tools;
+    let (world, status) = loop {
+        let facts = observe::facts(context, event.clone(), tools).await?;
+        let (world, status) = Run::new(&facts, tools).settle().await?;
+        let status = decide::alarm_first(&world, status);
+        match publish::publish(world, status, tools).await? {
+            Published::Told(world, status) => break (world, status),
+            // Once: from now on nothing is remembered that could be in doubt.
+            Published::Doubtful(relation) => {
+                tracing::info!(%relation, "what was remembered of Juju does not hold; all of it is asked anew");
+                tools.forget_answers();
+            }
+        }
+    };
     checkup::remember(&world, &status);
     match decide::why_hook_fails(&world, &status) {
         Some(why) => Err(anyhow::Error::msg(why)),
-        None => Ok(()),
+        None => hook.keep(),
     }
 }
 

@@ -27,7 +27,7 @@ mod run;
 mod server;
 pub mod state;
 
-pub use engine::{Engine, UnitRuntime};
+pub use engine::{Engine, RunCalls, UnitRuntime};
 pub use exec::{ExecOutput, ExecRequest};
 pub use process::kill_tree;
 pub use server::bind;

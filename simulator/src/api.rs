@@ -272,6 +272,10 @@ pub enum Lab {
     KillRunning {
         unit: String,
     },
+    /// The runs of the unit (or all units of an application) that have ended, with the hook tools that each called.
+    Calls {
+        subject: String,
+    },
     /// Fire update-status on the unit (or all units of an application) now and wait for its end.
     UpdateStatus {
         subject: String,

@@ -31,6 +31,7 @@ use crate::event::Event;
 use crate::juju::{Context, Tools};
 use crate::observe::{self, Local};
 use crate::reconcile;
+use crate::remembered;
 use crate::state;
 use crate::world::Tried;
 
@@ -99,6 +100,9 @@ async fn tell_what_stands_now(name: &str, context: &Context, tools: &Tools) {
 
 async fn perform(name: &str, context: &Context, tools: &Tools) -> Result<Report> {
     let unit = &context.unit;
+    if changes_the_unit(name) || name == "restore" {
+        remembered::forget()?;
+    }
     let moved = state::move_in();
     // Whatever is wrong, that one shows it.
     if name != "debug" {

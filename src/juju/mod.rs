@@ -3,6 +3,7 @@
 
 mod context;
 mod log;
+mod memory;
 mod names;
 mod network;
 mod parse;
@@ -12,6 +13,7 @@ mod tools;
 
 pub use context::{Context, JujuVersion, Proxies};
 pub use log::{LogBuffer, StandardOutput, complain};
+pub use memory::{Answers, Memory};
 pub use names::{RelationId, UnitName};
 pub use network::{Bound, Host, Network};
 pub use shown::line as one_line;

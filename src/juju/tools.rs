@@ -5,6 +5,7 @@ mod action;
 #[cfg(test)]
 pub(super) mod fake;
 mod relation;
+mod remembering;
 mod secret;
 mod storage;
 
@@ -13,12 +14,14 @@ pub use secret::SecretOwner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
+use super::memory::Memory;
 use super::names::{NameError, RelationId, UnitName};
 use super::network::{Answer, Network};
 use super::status::Status;
@@ -121,6 +124,8 @@ pub struct Tools {
     directory: Option<PathBuf>,
     /// Where secrets are put for the moment that the agent needs to read them: memory, not disk.
     private_directory: PathBuf,
+    /// In a hook.
+    memory: Option<Arc<Mutex<Memory>>>,
 }
 
 impl Default for Tools {
@@ -132,14 +137,14 @@ impl Default for Tools {
 impl Tools {
     /// The tools that Juju put on `PATH` for this hook.
     pub fn new() -> Tools {
-        Tools { directory: None, private_directory: PathBuf::from("/run") }
+        Tools { directory: None, private_directory: PathBuf::from("/run"), memory: None }
     }
 
     /// Tools from one directory, which also serves for short-lived files.
     #[cfg(test)]
     pub fn with_path(directory: impl Into<PathBuf>) -> Tools {
         let directory = directory.into();
-        Tools { private_directory: directory.clone(), directory: Some(directory) }
+        Tools { private_directory: directory.clone(), directory: Some(directory), memory: None }
     }
 
     /// Whether this unit is the leader: if so, for at least the next 30 s. The exit code says nothing.
@@ -206,30 +211,32 @@ impl Tools {
     /// Sets this unit's status, at once.
     /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/status-set/>
     pub async fn status_set(&self, status: &Status) -> Result<(), ToolError> {
-        self.tell("status-set", ["--", status.kind.word(), &status.shown()]).await
+        self.tell_news("status-set", &["--", status.kind.word(), &status.shown()]).await
     }
 
     /// Sets the application's status, at once; only the leader may.
     /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/status-set/>
     pub async fn application_status_set(&self, status: &Status) -> Result<(), ToolError> {
-        self.tell("status-set", ["--application", "--", status.kind.word(), &status.shown()]).await
+        self.tell_news("status-set", &["--application", "--", status.kind.word(), &status.shown()]).await
     }
 
     /// Sets the version that `juju status` shows, at once.
     /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/application-version-set/>
     pub async fn workload_version_set(&self, version: &str) -> Result<(), ToolError> {
-        self.tell("application-version-set", ["--", &shown::line(version, VERSION_BYTES)]).await
+        self.tell_news("application-version-set", &["--", &shown::line(version, VERSION_BYTES)]).await
     }
 
     /// Opens a TCP port when the hook succeeds. Opening an open one is fine.
     /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/open-port/>
     pub async fn open_port(&self, port: u16) -> Result<(), ToolError> {
+        self.remember(Memory::write_ports);
         self.tell("open-port", [format!("{port}/tcp")]).await
     }
 
     /// Closes a TCP port when the hook succeeds. Closing a closed one is fine.
     /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/close-port/>
     pub async fn close_port(&self, port: u16) -> Result<(), ToolError> {
+        self.remember(Memory::write_ports);
         self.tell("close-port", [format!("{port}/tcp")]).await
     }
 
@@ -255,16 +262,21 @@ impl Tools {
         Ok(())
     }
 
-    /// Runs a getter and reads its JSON.
+    /// Runs a getter, or remembers what it would say, and reads its JSON.
     async fn ask<'a, T>(
         &self,
         tool: &str,
         args: impl IntoIterator<Item = &'a str>,
         read: impl FnOnce(Value) -> Result<T, String>,
     ) -> Result<T, ToolError> {
-        let output = finish(tool, self.run(tool).arg("--format=json").args(args)).await?;
-        let value = parse::json(&output.stdout).map_err(|error| unreadable(tool, error))?;
+        let args: Vec<&str> = args.into_iter().collect();
+        let value = self.answer(tool, &args).await?;
         read(value).map_err(|detail| unreadable(tool, detail))
+    }
+
+    async fn ask_juju(&self, tool: &str, args: &[&str]) -> Result<Value, ToolError> {
+        let output = finish(tool, self.run(tool).arg("--format=json").args(args)).await?;
+        parse::json(&output.stdout).map_err(|error| unreadable(tool, error))
     }
 
     /// Runs a setter.

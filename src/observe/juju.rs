@@ -1,6 +1,7 @@
 //! What Juju knows, read once a run and in parallel: every call starts a process.
 
 mod addresses;
+mod related;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ pub struct Facts {
     pub model: String,
     /// The attached instance of storage `data`, and its device.
     pub storage: Option<(String, Reading<PathBuf>)>,
+    /// The files that are attached as etcd's snap and its base: asked once a run, and only before etcd is there.
+    pub attached: OnceCell<Option<(PathBuf, Option<PathBuf>)>>,
     /// What the store has in the named channel: asked once a run, and only where it matters.
     pub offer: OnceCell<Option<Reading<Offer>>>,
     /// What snapd says of what it was told.
@@ -161,6 +164,7 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
         unread,
         model: context.model_uuid.clone().unwrap_or_default(),
         storage,
+        attached: OnceCell::new(),
         offer: OnceCell::new(),
         snapd_says: OnceCell::new(),
         log_end: OnceCell::new(),
@@ -169,11 +173,14 @@ pub(super) async fn facts(context: &Context, event: Event, tools: &Tools) -> Res
 
 /// Attached files win over the store: whoever attaches them has no store.
 pub(super) async fn source(facts: &Facts, tools: &Tools) -> Option<Source> {
-    let (etcd, core) = tokio::join!(tools.resource("etcd"), tools.resource("core"));
-    if let Some(etcd) = etcd.into_path() {
-        return Some(Source::Files { etcd, core: core.into_path() });
+    let attached = facts.attached.get_or_init(|| async {
+        let etcd = tools.resource("etcd").await.into_path()?;
+        Some((etcd, tools.resource("core").await.into_path()))
+    });
+    match attached.await.clone() {
+        Some((etcd, core)) => Some(Source::Files { etcd, core }),
+        None => facts.channel().map(Source::Channel),
     }
-    facts.channel().map(Source::Channel)
 }
 
 /// There is one at most.
@@ -239,10 +246,10 @@ fn dying(goal: &GoalState) -> BTreeSet<UnitName> {
 }
 
 async fn peers(context: &Context, tools: &Tools) -> Result<Peers> {
-    let ids = tools.relation_ids("cluster").await.context("cannot list the peer relation")?;
+    let ids = related::listed(context, tools, "cluster").await.context("cannot list the peer relation")?;
     let Some(relation) = ids.into_iter().next() else { return Ok(Peers::default()) };
     let (own, application, units) = tokio::join!(
-        tools.relation_get(&relation, &context.unit),
+        tools.relation_get_own(&relation, &context.unit),
         tools.relation_get_app(&relation, context.unit.application()),
         tools.relation_units(&relation),
     );
@@ -317,14 +324,15 @@ struct AuthorityBags {
 /// Of one that cannot be read nothing is known, and nothing is written there; an earlier one that can be does not count: what
 /// the latest one has signed may be in use.
 async fn authority(context: &Context, tools: &Tools) -> Result<AuthorityBags> {
-    let ids = tools.relation_ids("certificates").await.context("cannot list the certificates relation")?;
-    // The hook that ends a relation may still list it.
-    let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
-    let alive = ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id));
+    let ids = related::alive(context, tools, "certificates")
+        .await
+        .context("cannot list the certificates relation")?;
     // While two are related, one takes over from the other. Juju sorts ids as texts.
-    let Some(relation) = alive.max_by_key(RelationId::number) else { return Ok(AuthorityBags::default()) };
+    let Some(relation) = ids.into_iter().max_by_key(RelationId::number) else {
+        return Ok(AuthorityBags::default());
+    };
     let (published, units, application) = tokio::join!(
-        tools.relation_get(&relation, &context.unit),
+        tools.relation_get_own(&relation, &context.unit),
         tools.relation_units(&relation),
         tools.relation_app(&relation),
     );
@@ -398,11 +406,10 @@ async fn read_shared(consumers: &mut [Consumer], context: &Context, tools: &Tool
 
 async fn consumers_of(endpoint: Endpoint, context: &Context, tools: &Tools) -> Result<Consumers> {
     let name = endpoint.name();
-    let ids =
-        tools.relation_ids(name).await.with_context(|| format!("cannot list who is related to {name}"))?;
-    let ending = context.relation.as_ref().filter(|_| context.hook().ends_with("-relation-broken"));
-    let alive = ids.into_iter().filter(|id| ending.is_none_or(|relation| relation.id != *id));
-    let read = alive.map(|relation| async move {
+    let ids = related::alive(context, tools, name)
+        .await
+        .with_context(|| format!("cannot list who is related to {name}"))?;
+    let read = ids.into_iter().map(|relation| async move {
         let read = consumer(endpoint, relation.clone(), context, tools).await;
         read.map_err(|error| unread(relation, &error))
     });
@@ -423,7 +430,7 @@ async fn consumer(
     tools: &Tools,
 ) -> Result<Consumer, ToolError> {
     let (published, application, ingress) = tokio::join!(
-        tools.relation_get(&relation, &context.unit),
+        tools.relation_get_own(&relation, &context.unit),
         tools.relation_app(&relation),
         addresses::ingress(tools, endpoint, &relation),
     );

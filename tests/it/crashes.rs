@@ -44,7 +44,7 @@ fn die_often(model: &Model, unit: &str, hook: &str) {
 
 /// Where a part of all calls is wanted: one of so many, so that a scenario takes half a minute.
 const STEP: u32 = 9;
-/// Where hooks are many, as with another authority, or long, as without a quorum.
+/// Where hooks are long, as without a quorum.
 const LONG_STEP: u32 = 27;
 
 /// Does something to a cluster under a writer while every hook of all its units dies at one call after the other.
@@ -96,7 +96,7 @@ fn killed_at_every_call_while_a_cluster_moves_up() {
 
 #[test]
 fn killed_at_every_call_while_another_authority_takes_over() {
-    killed_while(PRESENT, 3, LONG_STEP, |model| {
+    killed_while(PRESENT, 3, STEP, |model| {
         let before = certificates::authorities(model);
         model.run(&["config", "etcd", "certificate_authority=internal"]);
         certificates::changed(model, &before);

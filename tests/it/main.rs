@@ -15,6 +15,7 @@ mod actions;
 mod bad_archives;
 mod bad_inputs;
 mod booted;
+mod budgets;
 mod certificates;
 mod crashes;
 mod csr;

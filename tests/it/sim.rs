@@ -1,7 +1,7 @@
 //! Drives `juju-sim` as an operator would: by its command line, one model a test.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -151,7 +151,12 @@ impl Model {
 
     /// With more arguments for `deploy`.
     pub fn deploy_etcd_with(&self, units: u32, more: &[&str]) {
-        let charm = given("ETCD_CHARM").display().to_string();
+        self.deploy_etcd_from(&given("ETCD_CHARM"), units, more);
+    }
+
+    /// Another package than the one that was made for the tests.
+    pub fn deploy_etcd_from(&self, charm: &Path, units: u32, more: &[&str]) {
+        let charm = charm.display().to_string();
         let (units, channel) = (units.to_string(), format!("channel={}", self.kind.channel));
         let arguments = ["deploy", &charm, "etcd", "-n", &units, "--config", &channel];
         self.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>());
@@ -160,6 +165,12 @@ impl Model {
     /// Deploys one of the test charms.
     pub fn deploy_charm(&self, charm: &str, name: &str) {
         self.run(&["deploy", &test_charm(charm), name]);
+    }
+
+    /// A consumer that has no unit yet: there is its relation.
+    pub fn deploy_consumer_without_unit(&self, name: &str) {
+        self.run(&["deploy", &test_charm("consumer"), name, "-n", "0"]);
+        self.run(&["integrate", &format!("{name}:db"), "etcd:db"]);
     }
 
     pub fn deploy_consumer(&self, name: &str) {

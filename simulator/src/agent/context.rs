@@ -165,6 +165,8 @@ pub struct Context {
     pub pid: Option<u32>,
     /// Tool calls so far.
     pub calls: u32,
+    /// The tools that were called, by their names.
+    pub called: Vec<String>,
     /// When to be killed.
     pub kill: Option<Kill>,
     /// It was killed on purpose, which counts as a failure (any other SIGKILL is taken for a shutdown).

@@ -1,10 +1,11 @@
 //! What all agents and the controller share: the model, its log, the machines, and the runs that are going on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, mpsc};
 
 use crate::machine::{Machine, MachineKind, MachineSpec, Machines};
@@ -48,8 +49,33 @@ pub struct UnitRuntime {
     pub context: AsyncMutex<Option<Context>>,
     /// A kill that is to happen in a later run.
     pub kill_plan: Mutex<Option<KillPlan>>,
+    /// The runs that have ended, each with the tools that it called, oldest first.
+    pub runs: Mutex<VecDeque<RunCalls>>,
     /// The way to ask the agent for something.
     pub requests: mpsc::UnboundedSender<AgentRequest>,
+}
+
+/// A run and the hook tools that it called, in order.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunCalls {
+    /// The hook's name, or `actions/NAME`.
+    pub run: String,
+    /// The names of the tools.
+    pub calls: Vec<String>,
+}
+
+/// So many runs of a unit are kept.
+const RUNS_MAX: usize = 1_000;
+
+impl UnitRuntime {
+    /// Keeps what a run has called.
+    pub fn note_run(&self, run: RunCalls) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if runs.len() >= RUNS_MAX {
+            runs.pop_front();
+        }
+        runs.push_back(run);
+    }
 }
 
 fn locked<K, V, R>(map: &Locked<K, V>, work: impl FnOnce(&mut BTreeMap<K, V>) -> R) -> R {
@@ -205,6 +231,7 @@ impl Engine {
                 unit: unit.to_owned(),
                 context: AsyncMutex::new(None),
                 kill_plan: Mutex::new(None),
+                runs: Mutex::default(),
                 requests,
             });
             runtimes.insert(unit.to_owned(), Arc::clone(&runtime));

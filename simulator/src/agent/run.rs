@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 
 use super::context::Context;
-use super::{Agent, Engine, environment, log};
+use super::{Agent, Engine, RunCalls, environment, log};
 
 /// How long output is still read after the process has ended; a background child may hold the pipe for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(100);
@@ -98,7 +98,9 @@ impl Agent {
                 Ok(()) = changes.changed() => self.provision_meanwhile().await,
             }
         };
-        let context = runtime.context.lock().await.take().unwrap_or_default();
+        let mut context = runtime.context.lock().await.take().unwrap_or_default();
+        let calls = std::mem::take(&mut context.called);
+        runtime.note_run(RunCalls { run: run_name.clone(), calls });
         if context.kill.is_some() && !context.was_killed {
             self.note_survival(&run_name);
         }

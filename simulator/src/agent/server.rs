@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::tools::protocol::{SOCKET_NAME, ToolReply, ToolRequest};
+use crate::tools::protocol::{EXEC_SOCKET_NAME, SOCKET_NAME, ToolReply, ToolRequest};
 use crate::tools::{self, ToolError};
 
 use super::context::Reboot;
@@ -19,8 +19,10 @@ use super::{Engine, UnitRuntime, kill_tree};
 /// Listens below the unit's directory until the task is aborted.
 pub fn listen(engine: Arc<Engine>, runtime: Arc<UnitRuntime>, directory: &Path) -> Result<JoinHandle<()>> {
     let listener = bind(directory, SOCKET_NAME)?;
+    let silent = bind(directory, EXEC_SOCKET_NAME)?;
     let directory = directory.to_path_buf();
     Ok(tokio::spawn(async move {
+        let _open = silent;
         // An error of accept is of this one connection.
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
@@ -83,6 +85,7 @@ async fn answer(
     let is_repeated_with_inputs = !request.inputs.is_empty();
     if !is_repeated_with_inputs {
         context.calls += 1;
+        context.called.push(request.tool.clone());
     }
     let kill = context.kill.as_ref().filter(|plan| plan.call == context.calls).map(|plan| plan.after);
     if kill == Some(false) {

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
 use super::model::Model;
+use super::output::{self, Format};
 use super::words;
 use crate::api::{self, Request, Wait};
 
@@ -68,6 +69,11 @@ enum Fault {
     SpareHooks { unit: String },
     /// Kill the hook or action that a unit runs now, by SIGKILL
     KillRunning { unit: String },
+    /// Tell which hook tools each hook and action has called so far, as JSON
+    Calls {
+        #[arg(value_name = "UNIT|APPLICATION")]
+        subject: String,
+    },
     /// Fire update-status on a unit or on all units of an application, and wait for its end
     UpdateStatus {
         #[arg(value_name = "UNIT|APPLICATION")]
@@ -142,7 +148,12 @@ impl Lab {
             Word::Wait(arguments) => Request::Wait(arguments.wait()?),
             Word::Fault(fault) => Request::Lab(fault.request(model).await?),
         };
-        model.ask(request).await.map(|_| 0)
+        let is_question = matches!(request, Request::Lab(api::Lab::Calls { .. }));
+        let answer = model.ask(request).await?;
+        if is_question {
+            output::show(&answer, Format::Json)?;
+        }
+        Ok(0)
     }
 }
 
@@ -183,6 +194,7 @@ impl Fault {
             }
             Self::SpareHooks { unit } => api::Lab::SpareHooks { unit: model.resolve(&unit).await? },
             Self::KillRunning { unit } => api::Lab::KillRunning { unit: model.resolve(&unit).await? },
+            Self::Calls { subject } => api::Lab::Calls { subject },
             Self::UpdateStatus { subject } => api::Lab::UpdateStatus { subject },
             Self::Leader { unit } => api::Lab::Leader { unit: model.resolve(&unit).await? },
             Self::AdvanceClock { duration } => api::Lab::AdvanceClock { seconds: duration.as_secs() },

@@ -43,6 +43,7 @@ pub async fn carry_out(engine: &Arc<Engine>, fault: Lab) -> Result<Value, String
             Ok(Value::Null)
         }
         Lab::KillRunning { unit } => kill_running(engine, &unit).await,
+        Lab::Calls { subject } => calls(engine, &subject),
         Lab::UpdateStatus { subject } => update_status(engine, &subject).await,
         Lab::Leader { unit } => lead(engine, &unit),
         Lab::AdvanceClock { seconds } => {
@@ -136,7 +137,8 @@ async fn kill_running(engine: &Engine, unit: &str) -> Result<Value, String> {
     Ok(json!({"killed": context.run_name()}))
 }
 
-async fn update_status(engine: &Engine, subject: &str) -> Result<Value, String> {
+/// A unit, or those of an application.
+fn units_of(engine: &Engine, subject: &str) -> Result<Vec<String>, String> {
     let units: Vec<String> = engine.store.read(|model| {
         let is_subject = |name: &&String| *name == subject || name.split('/').next() == Some(subject);
         model.units.keys().filter(is_subject).cloned().collect()
@@ -144,8 +146,21 @@ async fn update_status(engine: &Engine, subject: &str) -> Result<Value, String> 
     if units.is_empty() {
         return Err(if subject.contains('/') { no_unit(subject) } else { no_application(subject) });
     }
+    Ok(units)
+}
+
+fn calls(engine: &Engine, subject: &str) -> Result<Value, String> {
+    let of = |unit: String| {
+        let runtime = engine.runtime(&unit).ok_or_else(|| format!("unit {unit:?} has no agent"))?;
+        let runs = runtime.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((unit, json!(*runs)))
+    };
+    units_of(engine, subject)?.into_iter().map(of).collect::<Result<_, String>>().map(Value::Object)
+}
+
+async fn update_status(engine: &Engine, subject: &str) -> Result<Value, String> {
     let mut answers = Vec::new();
-    for unit in units {
+    for unit in units_of(engine, subject)? {
         let runtime = engine.runtime(&unit).ok_or_else(|| format!("unit {unit:?} has no agent"))?;
         let (reply, answer) = oneshot::channel();
         let gone = format!("the agent of unit {unit:?} ended");

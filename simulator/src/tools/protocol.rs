@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 /// Where the agent listens, below the unit's directory.
 pub const SOCKET_NAME: &str = "agent.socket";
 
+/// Where the agent of a real Juju takes commands of `juju-exec`. Nothing is answered here, but it is made anew whenever an agent
+/// starts.
+pub const EXEC_SOCKET_NAME: &str = "run.socket";
+
 /// A call of a tool.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Databag, ToolError, Tools, finish, parse, unreadable};
+use crate::juju::memory::WRITTEN_BY_JUJU;
 use crate::juju::names::{RelationId, UnitName};
 
 impl Tools {
@@ -42,6 +43,13 @@ impl Tools {
         self.ask("relation-get", ["-r", &id.to_string(), "-", &unit.to_string()], parse::strings).await
     }
 
+    /// This unit's own databag, without what Juju itself writes there and changes as it likes.
+    pub async fn relation_get_own(&self, id: &RelationId, own: &UnitName) -> Result<Databag, ToolError> {
+        let mut bag = self.relation_get(id, own).await?;
+        bag.retain(|key, _| !WRITTEN_BY_JUJU.contains(&key.as_str()));
+        Ok(bag)
+    }
+
     /// An application's databag. The own one on a relation that is not the peer relation is for the leader alone:
     /// others are refused with "permission denied" up to Juju 3.6.
     /// <https://documentation.ubuntu.com/juju/3.6/reference/hook-command/list-of-hook-commands/relation-get/>
@@ -56,6 +64,7 @@ impl Tools {
         id: &RelationId,
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<(), ToolError> {
+        self.remember(|memory| memory.write_databag(id));
         self.write_databag(id, &[], changes).await
     }
 
