@@ -106,10 +106,10 @@ fn a_release_is_confined_and_does_all_its_work() {
                   systemctl daemon-reload; systemctl restart etcd-release; grep -c Protect $unit || true";
     for unit in model.units("etcd") {
         assert_eq!(model.shell(&unit, before).trim(), "0");
-        let server = pid(&model, &unit);
-        model.settle(2);
-        model.run(&["config", "etcd", &format!("heartbeat_interval={}", 150 + server.len())]);
-        model.settle(2);
+    }
+    model.run(&["config", "etcd", "heartbeat_interval=150"]);
+    model.settle(2);
+    for unit in model.units("etcd") {
         assert_confined(&model, &unit);
     }
     assert!(model.etcdctl("etcd/1", "get kept").contains("here"));
