@@ -73,7 +73,7 @@ pub async fn perform(step: &Step, world: &World, tools: &Tools) -> Result<(), Tr
             Ok(release::prepare(wanted, proxies, world, tools).await?)
         }
         Step::SwitchRelease(release) => release::switch(release, world).await,
-        Step::WriteReleaseUnit(text) => Ok(release::write_unit(text).await?),
+        Step::WriteReleaseUnit(text) => Ok(release::write_unit(text, world).await?),
         Step::SetSnapd(options) => Ok(snap::set_snapd(options, world).await?),
         Step::HoldSnap => Ok(snap::hold(world).await?),
         Step::WriteDropIn(text) => Ok(snap::write_drop_in(text).await?),

@@ -64,7 +64,7 @@ pub use ownership::{claim_of, foreign, was_of_another};
 pub use ports::{is_moving, peer_url};
 pub use preparing::{goal as prepares_for, needs_it as needs_preparation};
 pub use requests::speaks;
-pub use service::{COMMON, DATA};
+pub use service::{COMMON, DATA, REVISIONS};
 pub use snapd::{
     HOLD, STORE as STORE_PROXY, STORE_ID, is_option as is_snapd_option, unsupported as hold_unsupported,
 };

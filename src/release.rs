@@ -72,6 +72,9 @@ pub async fn prepare(wanted: &WantedRelease, proxies: &Proxies, releases: &Relea
     let archive = incoming.archive();
     fetch(&wanted.source, proxies, &archive).await?;
     check(&archive, &wanted.sum)?;
+    if let Checksum::Sha1(_) = wanted.sum {
+        tracing::warn!("source-sum is a SHA-1 sum, which can be forged: set the file's SHA-256 instead");
+    }
     let programs = incoming.programs();
     unpack(&archive, &programs)
         .with_context(|| format!("cannot use {} as a release of etcd", wanted.source))?;
@@ -115,6 +118,8 @@ fn copy(path: &Path, into: &Path) -> Result<()> {
 /// curl's words.
 pub async fn download(url: &str, proxies: &Proxies, into: &Path) -> Result<()> {
     let quoted = url.replace('\\', "\\\\").replace('"', "\\\"");
+    // What was asked for by TLS is not fetched without it.
+    let redirects = if url.starts_with("https://") { "=https" } else { "=http,https" };
     let mut run = Run::new("curl")
         .args([
             "--disable",
@@ -126,7 +131,7 @@ pub async fn download(url: &str, proxies: &Proxies, into: &Path) -> Result<()> {
             "--max-redirs",
             "5",
         ])
-        .args(["--proto", "=http,https", "--proto-redir", "=http,https", "--connect-timeout", "20"])
+        .args(["--proto", "=http,https", "--proto-redir", redirects, "--connect-timeout", "20"])
         .args(["--speed-limit", "1024", "--speed-time", "60"])
         .args(["--max-filesize", &ARCHIVE_BYTES_MAX.to_string()])
         .args(["--config", "-", "--output"])

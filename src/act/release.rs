@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
+use super::files::mark_restart;
 use super::{Trouble, exchange, membership, upgrade};
 use crate::decide;
 use crate::etcd::Version;
@@ -10,7 +11,7 @@ use crate::juju::{Proxies, Status, Tools};
 use crate::moving::Moving;
 use crate::options::WantedRelease;
 use crate::release;
-use crate::world::{Door, World};
+use crate::world::{Door, Service, World};
 
 pub(super) async fn prepare(
     wanted: &WantedRelease,
@@ -58,7 +59,11 @@ pub(super) async fn switch(new: &Release, world: &World) -> Result<(), Trouble> 
     Ok(())
 }
 
-pub(super) async fn write_unit(text: &str) -> Result<()> {
+/// A server that runs by another unit file restarts when its turn has come.
+pub(super) async fn write_unit(text: &str, world: &World) -> Result<()> {
+    if world.host.service == Service::Running {
+        mark_restart(world)?;
+    }
     files::write_atomic(host::RELEASE_UNIT, text.as_bytes(), 0o644)
         .with_context(|| format!("cannot write {}", host::RELEASE_UNIT))?;
     host::etcd_service().daemon_reload().await.context("cannot reload systemd")

@@ -8,13 +8,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 
-use crate::decide::DATA;
+use crate::decide::{DATA, REVISIONS};
 use crate::etcd::{self, Version};
 use crate::host::{self, Installed, Release, Releases, Snap, files as host_files};
 use crate::world::World;
 
-/// The snap's data of all revisions; `decide::DATA` is the link to one of them.
-const REVISIONS: &str = "/var/snap/etcd";
 /// snapd makes this link anew when the server of one revision has ended and that of the next one has not begun.
 const LINK: &str = "/snap/etcd/current";
 

@@ -81,13 +81,7 @@ pub async fn run(name: &str, context: &Context, tools: &Tools) -> Result<()> {
 fn changes_the_unit(name: &str) -> bool {
     matches!(
         name,
-        "alarm-disarm"
-            | "maintain"
-            | "install"
-            | "upgrade"
-            | "snap-upgrade"
-            | "recover-quorum"
-            | "remove-old-data"
+        "alarm-disarm" | "maintain" | "install" | "snap-upgrade" | "recover-quorum" | "remove-old-data"
     )
 }
 

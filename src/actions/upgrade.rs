@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::parameters::Parameters;
-use super::{Report, Results, tell};
+use super::{Report, Results, tell, tell_what_stands_now};
 use crate::decide;
 use crate::etcd::{Channel, Version};
 use crate::event::Event;
@@ -42,6 +42,10 @@ pub(super) async fn run(context: &Context, parameters: &Parameters, tools: &Tool
         let change = [(ROLLOUT.to_owned(), Some(rollout.to_string()))].into();
         tools.relation_set_app(relation, &change).await.context("cannot tell the other units")?;
         results.insert("next".to_owned(), "juju status shows each unit as it moves".to_owned());
+        // What the leader writes brings no hook to its own unit.
+        tell(tools, &format!("all units are told to move to etcd {}, one after the other", rollout.version))
+            .await;
+        tell_what_stands_now("upgrade", context, tools).await;
     }
     Ok(Report::of(results))
 }
@@ -56,7 +60,9 @@ fn followed(world: &World) -> Result<(&Channel, &Installed)> {
     }
     let installed = match &world.host.snap {
         Reading::Unknown(cause) => bail!("cannot tell what is installed: {cause}"),
-        Reading::Known(None) => bail!("the etcd snap is not installed on this unit: see its status"),
+        Reading::Known(None) => {
+            bail!("etcd is not installed yet; the charm does that by itself: see its status")
+        }
         Reading::Known(Some(snap)) if snap.is_from_file() => bail!(
             "etcd comes from the attached resource: attach another and run install on one unit after the other"
         ),

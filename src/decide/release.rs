@@ -2,6 +2,7 @@
 //! one minor version at a time. A unit stays with the kind of installation that it began with.
 
 use std::cmp::Ordering;
+use std::path::Path;
 
 use super::minors::NotYet;
 use super::status::AGAIN;
@@ -11,7 +12,8 @@ use crate::host::Release;
 use crate::juju::Status;
 use crate::options::{Options, WantedRelease};
 use crate::step::Step;
-use crate::world::{Data, Door, Service, World};
+use crate::storage;
+use crate::world::{Data, Door, Place, Service, World};
 
 /// The link that [`crate::host::Releases`] keeps.
 pub(super) const CURRENT: &str = "/opt/etcd-releases/current";
@@ -20,7 +22,17 @@ pub(super) const CURRENT: &str = "/opt/etcd-releases/current";
 pub(super) fn unit_file(w: &World) -> Option<Next> {
     let template = include_str!("../../templates/etcd-release.service");
     let text = template.replace("{current}", CURRENT).replace("{common}", service::COMMON);
+    let text = text.replace("{data}", &writable(&w.host.place));
     (w.host.releases.unit.as_ref() != Some(&text)).then_some(Next::Do(Step::WriteReleaseUnit(text)))
+}
+
+/// Where its service may write: both places that data can move between, and what an operator's file names beside them.
+fn writable(place: &Place) -> String {
+    let usual = [service::REVISIONS, storage::MOUNT];
+    let is_usual = |path: &&str| usual.iter().any(|place| Path::new(path).starts_with(place));
+    let others = [Some(place.data.as_str()), place.log.as_deref()].into_iter().flatten();
+    let paths = usual.into_iter().chain(others.filter(|path| !is_usual(path)));
+    paths.map(|path| format!("-{path}")).collect::<Vec<_>>().join(" ")
 }
 
 /// A server that does not run at all has nobody to wait for: another release may be the cure.

@@ -14,6 +14,8 @@ pub(super) use crate::etcd::{host_of, url};
 
 /// Where the charm keeps etcd's files (kept from the earlier charm).
 pub const COMMON: &str = "/var/snap/etcd/common";
+/// The snap's data of all its revisions, and what they share.
+pub const REVISIONS: &str = "/var/snap/etcd";
 /// Where members keep their data; snapd copies it to the next revision's folder on a refresh.
 pub const DATA: &str = "/var/snap/etcd/current";
 

@@ -319,7 +319,7 @@ fn a_unit_of_the_cluster(model: &Model) {
     };
     on_etcd("relation-set -r $r member-id=none client-url=none peer-url=ftp://none etcd-version=new");
     on_etcd("relation-set -r $r --app cluster-id=none token=");
-    model.run(&["config", "etcd", "nagios_context=other"]);
+    model.run(&["refresh", "etcd", "--path", &given("ETCD_CHARM").display().to_string()]);
     model.settle(1);
     let own = on_etcd("relation-get -r $r - etcd/0; relation-get -r $r --app - etcd");
     assert!(!own.contains("none") && own.contains("token:"), "{own}");

@@ -21,7 +21,7 @@ pub fn release(track: &str, note: &str, folder: &Path) -> (String, String) {
 }
 
 /// The two options for a tarball below `place`.
-fn options(place: &str, (name, sum): &(String, String)) -> [String; 2] {
+pub fn options(place: &str, (name, sum): &(String, String)) -> [String; 2] {
     [format!("bin-source={place}/{name}"), format!("source-sum={sum}")]
 }
 
@@ -30,17 +30,17 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 /// Brings the tarballs to a machine's `/srv`.
-fn bring(model: &Model, folder: &Path, unit: &str) {
+pub fn bring(model: &Model, folder: &Path, unit: &str) {
     model.run(&["scp", "-r", &folder.display().to_string(), &format!("{unit}:/srv/")]);
     model.shell(unit, "mv /srv/releases-*/* /srv/");
 }
 
-fn deploy(model: &Model, units: u32, [source, sum]: &[String; 2]) {
+pub fn deploy(model: &Model, units: u32, [source, sum]: &[String; 2]) {
     model.deploy_etcd_with(units, &["--config", source, "--config", sum]);
     model.run(&["integrate", "etcd", "easyrsa"]);
 }
 
-fn set(model: &Model, [source, sum]: &[String; 2]) {
+pub fn set(model: &Model, [source, sum]: &[String; 2]) {
     model.run(&["config", "etcd", source, sum]);
 }
 
@@ -48,7 +48,7 @@ fn is_blocked(model: &Model, message: &str) {
     model.wait(&["etcd", "--status", "blocked", "--message", message, "--idle"]);
 }
 
-fn pid(model: &Model, unit: &str) -> String {
+pub fn pid(model: &Model, unit: &str) -> String {
     model.shell(unit, "systemctl show -p MainPID --value etcd-release").trim().to_owned()
 }
 
