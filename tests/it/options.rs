@@ -47,7 +47,8 @@ fn both_ports_move_under_load() {
     assert!(begun.elapsed() < Duration::from_secs(150), "six restarts took {:?}", begun.elapsed());
     for unit in &units {
         assert_eq!(listens(&model, unit), ["2380", "3379"], "{unit}");
-        assert!((1..=2).contains(&restarts(&model, unit)), "one to open, one to close: {unit}");
+        let count = restarts(&model, unit);
+        assert!((1..=2).contains(&count), "one to open, one to close: {unit} {count}");
     }
     model.wait(&["consumer", "--idle"]);
     let told = model.shell("consumer/0", "cat /var/lib/consumer/endpoints");
