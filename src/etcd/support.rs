@@ -13,7 +13,7 @@ pub fn concern(version: &Version) -> Option<String> {
     }
     if (version.major, version.minor) == (3, 4) {
         return Some(format!(
-            "etcd {version}: upstream has ended its support of 3.4 on 2026-06-01; move to 3.5, then on"
+            "etcd {version}: upstream's support of 3.4 ended on 2026-06-01; move to 3.5, then on"
         ));
     }
     let mended = MENDED.iter().find(|mended| mended.minor_version() == version.minor_version())?;
