@@ -70,7 +70,7 @@ pub use snapd::{
 };
 pub use space::why_not_without_lock;
 pub use status::{OF_ITS_QUOTA, alarm_first, certificates_need_a_look, filling, healthy_with, is_quiet};
-pub use upgrade::why_no_rollout;
+pub use upgrade::{rollout, why_no_rollout};
 
 use std::fmt;
 

@@ -92,19 +92,16 @@ fn leave_in_place(new: &Installed, old: &Installed, data: &Path, link: &Path) ->
 fn check_understood(new: &Installed, old: &Installed, member: &Path) -> Result<()> {
     let minor =
         |installed: &Installed| installed.version.parse().map(|version: Version| version.minor_version());
-    let (to, from) = (minor(new)?, minor(old)?);
-    if to == from {
+    let minor_of_old = minor(old)?;
+    if minor(new)? == minor_of_old {
         return Ok(());
     }
     let why = match etcd::agreed_version(&member.join("wal"), &member.join("snap")) {
-        Ok(agreed) if agreed.is_none_or(|agreed| agreed <= from) => return Ok(()),
-        Ok(agreed) => {
-            let agreed = agreed.unwrap_or(to);
-            format!(
-                "the cluster has agreed on version {agreed} already, with which etcd {} does not start",
-                old.version
-            )
-        }
+        Ok(Some(agreed)) if agreed > minor_of_old => format!(
+            "the cluster has agreed on version {agreed} already, with which etcd {} does not start",
+            old.version
+        ),
+        Ok(_) => return Ok(()),
         Err(error) => format!("cannot tell whether etcd {} starts on its data: {error}", old.version),
     };
     Err(Barred { new: new.version.clone(), why }.into())

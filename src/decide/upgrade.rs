@@ -12,7 +12,7 @@ use crate::juju::{Status, UnitName};
 use crate::options::{Options, WantedChannel};
 use crate::rollout::Rollout;
 use crate::step::Step;
-use crate::world::{Door, Following, Host, Reading, World};
+use crate::world::{Door, Following, Host, Peers, Reading, World};
 
 /// The names of the steps, to ask whether they were tried.
 const STEPS: [&str; 2] = ["upgrade-snap", "switch-channel"];
@@ -96,7 +96,7 @@ pub(super) fn why_it_waits(w: &World, options: &Options) -> Option<Status> {
     let channel = wanted(w, options)?;
     let stay = Channel::stable(w.installed_version()?.minor_version());
     if let Some(why) = refusal(w) {
-        let again = match rollout(w, channel) {
+        let again = match rollout(&w.peers, &w.host, channel) {
             Some(_) => "run the action upgrade on the leader to try again".to_owned(),
             None => format!("set channel={stay}, then try again"),
         };
@@ -139,14 +139,14 @@ fn wanted<'a>(w: &World, options: &'a Options) -> Option<&'a Channel> {
 }
 
 /// What the operator wants of the channel that the snap follows already.
-fn rollout<'a>(w: &'a World, channel: &Channel) -> Option<&'a Rollout> {
-    let Reading::Known(Some(snap)) = &w.host.snap else { return None };
-    w.peers.cluster.rollout.as_ref().filter(|rollout| rollout.concerns(channel, snap))
+pub fn rollout<'a>(peers: &'a Peers, host: &Host, channel: &Channel) -> Option<&'a Rollout> {
+    let Reading::Known(Some(snap)) = &host.snap else { return None };
+    peers.cluster.rollout.as_ref().filter(|rollout| rollout.concerns(channel, snap))
 }
 
 /// What a move there is known by.
 fn name(w: &World, channel: &Channel) -> String {
-    rollout(w, channel).map_or_else(|| channel.to_string(), Rollout::name)
+    rollout(&w.peers, &w.host, channel).map_or_else(|| channel.to_string(), Rollout::name)
 }
 
 /// Why the whole application cannot move to what the store has in the channel that this unit follows.

@@ -2,6 +2,7 @@
 //! asked once a run.
 
 use super::Facts;
+use crate::decide;
 use crate::etcd::Channel;
 use crate::host::{Installed, Offer, Snap};
 use crate::options::WantedChannel;
@@ -16,7 +17,7 @@ pub(super) async fn following(facts: &Facts, host: &Host, etcd: &Etcd) -> Follow
         Ok(Some(tracked)) if !is_followed(channel, &tracked) => {
             Following::Another { offer: facts.offer.get_or_init(|| offer(channel)).await.clone() }
         }
-        Ok(_) if told_to_move(facts, channel, host) => {
+        Ok(_) if decide::rollout(&facts.peers, host, channel).is_some() => {
             let offer = facts.offer.get_or_init(|| offer(channel)).await.clone();
             let has = |snap: &Installed| matches!(&offer, Some(Reading::Known(offer)) if offer.revision == snap.revision);
             // The store has gone back to what is here.
@@ -29,12 +30,6 @@ pub(super) async fn following(facts: &Facts, host: &Host, etcd: &Etcd) -> Follow
         Err(error) if error.passes() => Following::Busy(error.to_string()),
         Err(error) => Following::Unknown(error.to_string()),
     }
-}
-
-/// The operator wants what the store has there now.
-fn told_to_move(facts: &Facts, channel: &Channel, host: &Host) -> bool {
-    let Reading::Known(Some(snap)) = &host.snap else { return false };
-    facts.peers.cluster.rollout.as_ref().is_some_and(|rollout| rollout.concerns(channel, snap))
 }
 
 /// What the store has in the channel now; nothing of a branch, of which it does not tell.

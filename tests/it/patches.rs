@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::PRESENT;
 use crate::sim::{Model, Writer, given};
-use crate::upgrading::{ENDS, store_with_a_broken_version, version};
+use crate::upgrading::{ENDS, store_with_a_broken_version, version, with_a_consumer};
 
 /// What a client may notice of one member's restart.
 const GAP_MS: u64 = 2000;
@@ -40,10 +40,7 @@ fn store() -> tempfile::TempDir {
 #[test]
 fn a_patch_reaches_all_units_by_one_action_after_one_that_does_not_serve() {
     let store = store();
-    let model = Model::with_store(PRESENT, store.path().to_owned());
-    model.make_cluster(3);
-    model.deploy_consumer("consumer");
-    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let model = with_a_consumer(PRESENT, store.path());
     let writer = Writer::start(&model, "consumer/0");
     let versions =
         || -> Vec<String> { model.units("etcd").iter().map(|unit| version(&model, unit)).collect() };

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use serde_json::Value;
 
 use crate::OLD;
-use crate::sim::{Model, Writer, given};
+use crate::sim::{Kind, Model, Writer, given};
 
 /// What a client may notice of one member's restart.
 const GAP_MS: u64 = 2000;
@@ -47,6 +47,15 @@ fn mend(store: &Path) {
     }
 }
 
+/// Three units from this store, and a client of theirs.
+pub fn with_a_consumer(kind: Kind, store: &Path) -> Model {
+    let model = Model::with_store(kind, store.to_owned());
+    model.make_cluster(3);
+    model.deploy_consumer("consumer");
+    model.wait(&["consumer", "--status", "active", "--idle"]);
+    model
+}
+
 pub fn version(model: &Model, unit: &str) -> String {
     let url = model.etcdctl(unit, "endpoint status --write-out=json");
     let status: Value = serde_json::from_str(&url).unwrap();
@@ -57,10 +66,7 @@ pub fn version(model: &Model, unit: &str) -> String {
 fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
     let store = tempfile::Builder::new().prefix("store-").tempdir_in("/var/tmp").unwrap();
     store_with_a_broken_version(store.path(), ENDS);
-    let model = Model::with_store(OLD, store.path().to_owned());
-    model.make_cluster(3);
-    model.deploy_consumer("consumer");
-    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let model = with_a_consumer(OLD, store.path());
     let writer = Writer::start(&model, "consumer/0");
 
     model.run(&["config", "etcd", "channel=3.5/stable"]);
@@ -102,10 +108,7 @@ fn a_cluster_moves_up_under_load_after_a_version_that_does_not_start() {
 fn a_version_that_wrote_and_does_not_serve_is_taken_back() {
     let store = tempfile::Builder::new().prefix("store-").tempdir_in("/var/tmp").unwrap();
     store_with_a_broken_version(store.path(), SERVES_NOBODY);
-    let model = Model::with_store(OLD, store.path().to_owned());
-    model.make_cluster(3);
-    model.deploy_consumer("consumer");
-    model.wait(&["consumer", "--status", "active", "--idle"]);
+    let model = with_a_consumer(OLD, store.path());
     let writer = Writer::start(&model, "consumer/0");
     let members = || model.etcdctl("etcd/1", "member list");
     let before = members();
